@@ -71,7 +71,7 @@ class Block:
                 f"{self} mixes space twice: with spatial_attention the 3x3 convolution is gone, so leave "
                 "cardinality at 1 and channel_attention at None, or put the two in blocks of their own."
             )
-        if self.kind == "basic" and (self.cardinality, self.channel_attention, self.spatial_attention) != (1, None, None):
+        if self.kind == "basic" and (self.cardinality != 1 or self.channel_attention or self.spatial_attention):
             raise ValueError(f"{self}: a basic block has no middle to replace. Use kind='bottleneck'.")
 
 

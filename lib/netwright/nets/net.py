@@ -69,7 +69,7 @@ class ResidualNet(nn.Module):
                         config,
                         stride=stage_stride if i == 0 else 1,
                         dilation=previous_dilation,
-                        dilated_stage=dilation > 1,
+                        stage_dilation=dilation,
                         drop_path=next(drop_paths),
                     )
                 )
@@ -174,18 +174,23 @@ def make_block(
     *,
     stride: int,
     dilation: int,
-    dilated_stage: bool,
+    stage_dilation: int,
     drop_path: float,
 ) -> nn.Module:
-    """The module that `block` describes."""
+    """The module that `block` describes.
+
+    dilation is that of the block's first 3x3 convolution, stage_dilation that of the stage: they differ in the first
+    block of a dilated stage, which still sees the resolution of the stage before.
+    """
     norm, act = config.norm, config.activation
     if config.shortcut == "conv":
         shortcut = projection(in_channels, out_channels, stride, norm)
     else:
-        shortcut = pooled_projection(in_channels, out_channels, stride, dilated_stage, norm)
+        shortcut = pooled_projection(in_channels, out_channels, stride, stage_dilation > 1, norm)
     common = {"shortcut": shortcut, "norm": norm, "act": act, "drop_path": drop_path}
     if block.kind == "basic":
-        return BasicBlock(in_channels, out_channels, stride=stride, dilation=dilation, **common)
+        dilations = (dilation, stage_dilation)
+        return BasicBlock(in_channels, out_channels, stride=stride, dilations=dilations, **common)
 
     gate = None
     match block.channel_attention, block.spatial_attention:

@@ -89,9 +89,7 @@ class ResNeStMiddle(nn.Module):
     (batch, channels, height / stride, width / stride).
     """
 
-    def __init__(
-        self, channels: int, config: Split, cardinality: int, stride: int, dilation: int, norm: str, act: str
-    ):
+    def __init__(self, channels: int, config: Split, cardinality: int, stride: int, dilation: int, norm: str, act: str):
         super().__init__()
         pool = nn.AvgPool2d(3, stride, padding=1) if stride > 1 else nn.Identity()
         self.pool_before = pool if config.average_down == "before" else nn.Identity()

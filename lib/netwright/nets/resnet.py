@@ -62,15 +62,15 @@ class BasicBlock(nn.Module):
         out_channels: int,
         *,
         stride: int,
-        dilation: int,
+        dilations: tuple[int, int],
         shortcut: nn.Module,
         norm: str,
         act: str,
         drop_path: float,
     ):
         super().__init__()
-        self.conv1 = ConvNormAct(in_channels, out_channels, 3, stride=stride, dilation=dilation, norm=norm, act=act)
-        self.conv2 = ConvNormAct(out_channels, out_channels, 3, dilation=dilation, norm=norm)
+        self.conv1 = ConvNormAct(in_channels, out_channels, 3, stride=stride, dilation=dilations[0], norm=norm, act=act)
+        self.conv2 = ConvNormAct(out_channels, out_channels, 3, dilation=dilations[1], norm=norm)
         self.drop_path = DropPath(drop_path)
         self.shortcut = shortcut
         self.act = activation(act)
