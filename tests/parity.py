@@ -9,6 +9,7 @@ from netwright.nets.zoo import CONFIGS, build
 from netwright.weights.keymaps import to_netwright
 from peers import timm
 
+
 def timm_net(architecture: str, seed: int = 0, **options) -> nn.Module:
     """timm's own net with its own seeded weights, and statistics of normalisation that are not the initial ones."""
     torch.manual_seed(seed)
@@ -43,7 +44,8 @@ def twins(architecture: str, dtype=torch.float64, seed: int = 0, **options):
 
 def picture(architecture: str, dtype=torch.float64, batch: int = 1, side: int | None = None) -> torch.Tensor:
     """A random input, small where the architecture allows it: halo attention needs maps that blocks divide."""
-    side = side or (256 if any(b.spatial_attention for s in CONFIGS[architecture].stages for b in s.blocks) else 64)
+    config = CONFIGS[architecture]
+    side = side or (config.input_size if any(b.spatial_attention for s in config.stages for b in s.blocks) else 64)
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
 
 

@@ -92,7 +92,8 @@ def test_counters_need_not_be_there():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_within_a_layout_no_two_names_are_one(layout):
-    for table in (LAYOUTS[layout].trunk, *LAYOUTS[layout].kinds):
+    known = LAYOUTS[layout]
+    for table in (*({**known.trunk, **stem} for stem in known.stems), *known.kinds):
         assert len(set(table.values())) == len(table)
 
 

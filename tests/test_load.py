@@ -149,6 +149,23 @@ def test_a_net_from_a_mapped_file_can_be_trained_and_the_file_stays_as_it_was(tm
     assert path.read_bytes() == before
 
 
+def test_a_state_dict_loads_like_the_file_it_came_from_under_any_publishers_names():
+    published, net = peer("resnet18").state_dict(), small_net()
+    assert load_into(net, published) == Loaded()
+    assert torch.equal(net.classifier.weight, published["fc.weight"])
+    assert net.classifier.weight.data_ptr() != published["fc.weight"].data_ptr()
+    with pytest.raises(CheckpointMismatch, match="in the reader's own dict do not fit"):
+        load_into(small_net(num_classes=37), published, source="the reader's own dict")
+
+
+def test_a_net_on_meta_takes_the_tensors_of_a_state_dict_and_draws_what_it_lacks():
+    state, net = small_state(), on_meta("resnet18", num_classes=37)
+    assert load_into(net, state, new_classifier=True).left_out == ("classifier.bias", "classifier.weight")
+    assert net.stem[0].conv.weight.data_ptr() == state["stem.0.conv.weight"].data_ptr()
+    out = net(photo())
+    assert out.shape == (2, 37) and out.isfinite().all()
+
+
 # --- another classifier, another input -------------------------------------------------------------------------------
 
 

@@ -198,7 +198,7 @@ def test_any_block_at_any_place_composes_to_a_net_that_trains(norm, activation, 
 @pytest.mark.parametrize(
     ("make", "message"),
     (
-        (lambda: Block(kind="bottlneck"), "choose 'basic' or 'bottleneck'"),
+        (lambda: Block(kind="bottlneck"), "choose 'basic', 'bottleneck' or 'inverted'"),
         (lambda: Block(cardinality=2, spatial_attention=Halo()), "mixes space twice"),
         (lambda: Block(kind="basic", cardinality=2), "no middle to replace"),
         (lambda: Stage((), 64, 256), "at least one block"),

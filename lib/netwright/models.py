@@ -1,5 +1,6 @@
 """From a name to a net that answers: create_model, its lists, its transform, classify. Imports nets, weights, images."""
 
+import contextlib
 import difflib
 import fnmatch
 import os
@@ -15,7 +16,7 @@ from netwright.nets.config import NetConfig
 from netwright.nets.net import FeatureNet, ResidualNet
 from netwright.nets.zoo import CONFIGS
 from netwright.transforms import Transform
-from netwright.weights import catalogue
+from netwright.weights import cache, catalogue
 from netwright.weights.catalogue import Preprocessing, UnknownWeights, Weights
 from netwright.weights.fetch import fetch
 from netwright.weights.keymaps import to_netwright
@@ -25,7 +26,7 @@ from netwright.weights.read import read_checkpoint
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".tar")
 
-_licences_shown: set[str] = set()
+_told: set[str] = set()  # what has been said once, and is not said again
 
 
 class UnknownModel(KeyError):
@@ -61,6 +62,7 @@ def create_model(
     output_stride: int = 32,
     features_only: bool = False,
     out_indices: tuple[int, ...] = (0, 1, 2, 3, 4),
+    progress: bool = True,
 ) -> ResidualNet | FeatureNet:
     """A net by its name: untrained, with published weights, or with your own.
 
@@ -70,14 +72,16 @@ def create_model(
     weights: which instead: a tag ("fb_ssl_yfcc100m_ft_in1k"), a publisher's name, a file, or a state dict.
     num_classes: None for as many as the weights have (1000 without weights); another number makes a new classifier;
     0 leaves it out, for embeddings. in_chans: where it is not 3, the first convolution of loaded weights is adapted.
-    features_only: return a `FeatureNet`, a list of maps at `out_indices`. The rest: see `ResidualNet`.
+    features_only: return a `FeatureNet`, a list of maps at `out_indices`. progress: show a download as it goes.
+    The rest: see `ResidualNet`.
 
-    The net is in training mode, as a fresh torch module is. `net.weights` is the catalogue entry, None for your own.
+    The net is in training mode, as a fresh torch module is. `net.weights` is the catalogue entry, None for your own;
+    a file of your own that is, by its name and its hash, a published one counts as published.
     Raises UnknownModel and UnknownWeights with the nearest names, WeightsUnavailable when a file cannot be had,
-    CheckpointError and CheckpointMismatch when it cannot be loaded.
+    CheckpointError and CheckpointMismatch when it cannot be loaded, ValueError for weights of another architecture.
     """
-    architecture, config, entry = _resolve(name)
-    source = _source(architecture, entry, pretrained, weights)
+    architecture, config, meant = _resolve(name)
+    entry, given = _source(architecture, meant, pretrained, weights)
 
     options = {
         "in_chans": in_chans,
@@ -85,10 +89,12 @@ def create_model(
         "drop_path_rate": drop_path_rate,
         "output_stride": output_stride,
     }
-    if source is None:
+    if entry is None and given is None:
         net = ResidualNet(config, num_classes=1000 if num_classes is None else num_classes, **options)
     else:
-        net = _load(config, source, num_classes, options)
+        net = _load(config, fetch(entry, progress=progress) if given is None else given, num_classes, options)
+        net.weights = entry
+        _tell(entry)
     return FeatureNet(net, out_indices) if features_only else net
 
 
@@ -123,23 +129,29 @@ def classify(net: nn.Module, image, k: int = 5) -> list[tuple[str, float]]:
     """The `k` likeliest classes of one image, as (label, probability), likeliest first.
 
     image: a path, URL, PIL image, array, or tensor (3, height, width) that has not been normalised yet. The net is
-    asked in evaluation mode and left as it was. A net of 1000 classes answers with ImageNet's names; any other with
-    `net.class_names` where it has them, else with the number of the class.
+    asked in evaluation mode and left as it was. Classes are called by `net.class_names` where the net has them, else
+    by ImageNet's names where there are 1000, else by their number.
     """
+    _check_classifier(net)
     weight = next(net.parameters())
+    if weight.shape[1] != 3:
+        raise ValueError(
+            f"This net takes inputs of {weight.shape[1]} channels, and no publisher says how a picture becomes one: "
+            "make the input yourself, call net(input) and take its softmax."
+        )
     batch = transform_for(net)(image).unsqueeze(0).to(weight.device, weight.dtype)
-    training = net.training
+    training = [module for module in net.modules() if module.training]  # a net may be frozen in part
     net.eval()
     try:
         return top_classes(net, net(batch), k)[0]
     finally:
-        net.train(training)
+        for module in training:
+            module.training = True
 
 
 def top_classes(net: nn.Module, logits: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
     """For each row of `logits` (batch, num_classes) the `k` likeliest classes, as `classify` gives them."""
-    if not getattr(net, "num_classes", 0):
-        raise ValueError("This net has no classifier. Make it with num_classes other than 0, without features_only.")
+    _check_classifier(net)
     names = getattr(net, "class_names", None)
     if names is None:
         names = [label.name for label in labels()] if net.num_classes == 1000 else range(net.num_classes)
@@ -148,6 +160,11 @@ def top_classes(net: nn.Module, logits: Tensor, k: int = 5) -> list[list[tuple[s
         [(str(names[i]), p) for i, p in zip(indices, probabilities, strict=True)]
         for indices, probabilities in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
+
+
+def _check_classifier(net: nn.Module) -> None:
+    if not getattr(net, "num_classes", 0):
+        raise ValueError("This net has no classifier. Make it with num_classes other than 0, without features_only.")
 
 
 # --- what the names mean -----------------------------------------------------------------------------------------
@@ -166,62 +183,78 @@ def _resolve(name: str | NetConfig) -> tuple[str | None, NetConfig, Weights | No
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
         hint = f"The nearest names: {', '.join(near)}." if near else "list_models() shows all names."
         raise UnknownModel(f"No net is called {name!r}. {hint}") from None
+    if entry.architecture not in CONFIGS:
+        raise UnknownModel(f"The weights {entry.name} are in the catalogue, but netwright has no such net.")
     return entry.architecture, CONFIGS[entry.architecture], entry
 
 
-def _source(architecture, entry, pretrained, weights) -> Weights | Path | Mapping[str, Tensor] | None:
-    """Where the numbers come from: a catalogue entry, a file, a state dict, or nowhere."""
+def _source(architecture, meant, pretrained, weights) -> tuple[Weights | None, Path | Mapping[str, Tensor] | None]:
+    """Where the numbers come from: (catalogue entry or None, file or state dict or None, if it is to be fetched)."""
     if weights is None:
-        if pretrained and entry is None:
+        if pretrained and meant is None:
             raise UnknownWeights(
                 f"Nobody has published weights of {architecture or 'a net of your own'} that netwright knows. Leave "
                 "pretrained out for an untrained net, or give weights=, a file."
             )
-        return entry if pretrained else None
-    if isinstance(weights, Mapping | Weights):
-        return weights
-    path = Path(weights).expanduser()
-    if path.is_file():
-        return path
-    try:
-        found = catalogue.find(str(weights))
-    except UnknownWeights:
-        try:
-            found = catalogue.find(f"{architecture}.{weights}")
-        except UnknownWeights as unknown:
-            if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
-                message = f"There is no weight file {path}, and no published weights have that name."
-                raise FileNotFoundError(message) from None
-            raise unknown from None
-    if found.architecture != architecture:
-        raise ValueError(f"{found.name} are weights of {found.architecture}, not of {architecture or 'this net'}.")
-    return found
+        return (meant if pretrained else None), None
+    if isinstance(weights, Mapping):
+        return None, weights
+    path = None if isinstance(weights, Weights) else Path(weights).expanduser()
+    if path and path.is_file():
+        entry, given = _published(path), path
+    else:
+        entry, given = weights if path is None else _entry(architecture, str(weights), path), None
+    if entry and architecture not in (None, entry.architecture):
+        raise ValueError(f"{entry.name} are weights of {entry.architecture}, not of {architecture}.")
+    return entry, given
 
 
-def _load(config, source, num_classes, options) -> ResidualNet:
-    """The net with the numbers of `source` in it.
+def _entry(architecture: str | None, name: str, path: Path) -> Weights:
+    """The published weights that are called `name`, by a tag of the architecture or by any publisher's name."""
+    for written in (name, f"{architecture}.{name}"):
+        with contextlib.suppress(UnknownWeights):
+            return catalogue.find(written)
+    if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
+        raise FileNotFoundError(f"There is no weight file {path}, and no published weights have that name.")
+    return catalogue.find(f"{architecture}.{name}" if architecture else name)  # raises, with the nearest names
+
+
+def _published(path: Path) -> Weights | None:
+    """The catalogue entry of a file that the reader has fetched: its name says which, its hash proves it."""
+    for entry in catalogue.catalogue():
+        for file in entry.files:
+            if file.filename == path.name and file.role != "huggingface":  # there, every file is model.safetensors
+                place = cache.prove(cache.Place(entry.name, file, "given", path, cache.UNPROVEN))
+                return entry if place.state == cache.VERIFIED else None
+    return None
+
+
+def _load(config, given: Path | Mapping[str, Tensor], num_classes, options) -> ResidualNet:
+    """The net with the numbers of `given` in it.
 
     For a file, the net is built without memory of its own and takes the file's; a state dict in the caller's hands
     is copied.
     """
-    _show_licence(source)
-    entry = source if isinstance(source, Weights) else None
-    held_by_caller = isinstance(source, Mapping)
-    state = to_netwright(source if held_by_caller else read_checkpoint(fetch(entry) if entry else source))
+    held_by_caller = isinstance(given, Mapping)
+    state = to_netwright(given if held_by_caller else read_checkpoint(given))
 
     classifier = state.get(f"{CLASSIFIER}weight")
     classes = 0 if classifier is None else len(classifier)
     with torch.device("cpu" if held_by_caller else "meta"):
         net = ResidualNet(config, num_classes=classes if num_classes is None else num_classes, **options)
-    load_into(net, state, new_classifier=num_classes not in (None, classes), new_input=True)
-    net.weights = entry
+    new_classifier = num_classes not in (None, classes)
+    load_into(net, state, new_classifier=new_classifier, new_input=True, source="" if held_by_caller else str(given))
     return net
 
 
-def _show_licence(source) -> None:
-    """Once a session for each licence that forbids commercial use, on standard error."""
-    if isinstance(source, Weights) and source.noncommercial and source.licence not in _licences_shown:
-        _licences_shown.add(source.licence)
-        print(
-            f"Licence of these weights: {source.licence}, non-commercial use only. {source.publisher}.", file=sys.stderr
-        )
+def _tell(entry: Weights | None) -> None:
+    """On standard error, once a session: a licence that forbids commercial use, and that a file is known to be bad."""
+    if entry is None:
+        return
+    sentences = [f"{entry.name}: {defect}" for defect in entry.defects] if entry.known_bad else []
+    if entry.noncommercial:
+        sentences.append(f"Licence of these weights: {entry.licence}, non-commercial use only. {entry.publisher}.")
+    for sentence in sentences:
+        if sentence not in _told:
+            _told.add(sentence)
+            print(sentence, file=sys.stderr)

@@ -45,7 +45,35 @@ class Halo:
     key_dim: int | None = None
 
 
+@dataclass(frozen=True)
+class Bot:
+    """Global self-attention (Srinivas et al. 2021, "BoTNet"): every pixel looks at every pixel.
+
+    Its positions are learnt for maps of map_size x map_size pixels, so a net with it takes pictures of one size.
+    """
+
+    heads: int = 4
+    map_size: int = 8
+
+
+@dataclass(frozen=True)
+class Lambda:
+    """A lambda layer (Bello 2021): attention's job without comparing pixels. `scope` is in pixels, across, and odd.
+
+    All heads share one set of keys of width `key_dim` and one set of values of width channels / heads.
+    """
+
+    heads: int = 4
+    key_dim: int = 16
+    scope: int = 13
+
+    def __post_init__(self):
+        if self.scope % 2 == 0:
+            raise ValueError(f"scope={self.scope} has no pixel in its middle: choose an odd number.")
+
+
 ChannelAttention = SqueezeExcite | EfficientChannelAttention | Split
+SpatialAttention = Halo | Bot | Lambda
 
 
 @dataclass(frozen=True)
@@ -55,23 +83,26 @@ class Block:
     `basic` is two 3x3 convolutions (ResNet-18). `bottleneck` is 1x1, middle, 1x1, and the middle is what the four
     architectures differ in: a 3x3 convolution in `cardinality` groups (ResNet has 1, ResNeXt more), split attention
     (ResNeSt) or halo attention (HaloNet). A block that mixes space by attention has no use for channel attention:
-    none of the published nets combines them.
+    none of the published nets combines them. `inverted` is a bottleneck turned inside out, wide in its middle
+    (RegNetZ, see hybrids). `mid_channels` is the block's own width where it differs from its stage's.
     """
 
-    kind: Literal["basic", "bottleneck"] = "bottleneck"
+    kind: Literal["basic", "bottleneck", "inverted"] = "bottleneck"
     cardinality: int = 1
     channel_attention: ChannelAttention | None = None
-    spatial_attention: Halo | None = None
+    spatial_attention: SpatialAttention | None = None
+    mid_channels: int | None = None
 
     def __post_init__(self):
-        if self.kind not in ("basic", "bottleneck"):
-            raise ValueError(f"Block kind {self.kind!r} is unknown: choose 'basic' or 'bottleneck'.")
+        if self.kind not in ("basic", "bottleneck", "inverted"):
+            raise ValueError(f"Block kind {self.kind!r} is unknown: choose 'basic', 'bottleneck' or 'inverted'.")
         if self.spatial_attention and (self.channel_attention or self.cardinality != 1):
             raise ValueError(
                 f"{self} mixes space twice: with spatial_attention the 3x3 convolution is gone, so leave "
                 "cardinality at 1 and channel_attention at None, or put the two in blocks of their own."
             )
-        if self.kind == "basic" and (self.cardinality != 1 or self.channel_attention or self.spatial_attention):
+        middle = self.channel_attention or self.spatial_attention or self.mid_channels
+        if self.kind == "basic" and (self.cardinality != 1 or middle):
             raise ValueError(f"{self}: a basic block has no middle to replace. Use kind='bottleneck'.")
 
 
@@ -90,13 +121,14 @@ class Stage:
         if self.stride not in (1, 2):
             raise ValueError(f"A stage has stride 1 or 2, not {self.stride!r}.")
         for block in self.blocks:
+            width = block.mid_channels or self.mid_channels
             radix = block.channel_attention.radix if isinstance(block.channel_attention, Split) else 1
             heads = block.spatial_attention.heads if block.spatial_attention else 1
             for what, parts in (("cardinality x radix", block.cardinality * radix), ("heads", heads)):
-                if self.mid_channels % parts:
+                if width % parts:
                     raise ValueError(
-                        f"mid_channels={self.mid_channels} cannot be divided into {parts} equal parts ({what}). "
-                        f"The nearest width that can is {max(1, round(self.mid_channels / parts)) * parts}."
+                        f"mid_channels={width} cannot be divided into {parts} equal parts ({what}). "
+                        f"The nearest width that can is {max(1, round(width / parts)) * parts}."
                     )
 
 
@@ -118,8 +150,8 @@ class NetConfig:
     """A whole net. `input_size` is the side, in pixels, at which it is meant to be evaluated.
 
     `shortcut` says how a block whose shape changes adapts its input: a strided 1x1 convolution ("conv"), or an
-    average pool before a 1x1 convolution of stride 1 ("pool", the "d" nets). `final_channels` adds a last 1x1
-    convolution before the classifier.
+    average pool before a 1x1 convolution of stride 1 ("pool", the "d" nets); an inverted block does neither.
+    `final_channels` adds a last 1x1 convolution before the classifier.
     """
 
     stem: Stem

@@ -117,12 +117,12 @@ class HaloAttention(nn.Module):
         return self.pool(out)
 
 
-class HaloMiddle(nn.Module):
-    """Halo attention with the normalisation and activation that a convolution in its place would have."""
+class AttentionMiddle(nn.Module):
+    """Attention with the normalisation and activation that a convolution in its place would have."""
 
-    def __init__(self, channels: int, config: Halo, stride: int, norm: str, act: str):
+    def __init__(self, attention: nn.Module, channels: int, norm: str, act: str):
         super().__init__()
-        self.attention = HaloAttention(channels, config, stride)
+        self.attention = attention
         self.norm = normalisation(norm, channels)
         self.act = activation(act)
 

@@ -69,12 +69,12 @@ class ConvNormAct(nn.Sequential):
 class SqueezeExciteGate(nn.Module):
     """Scales each channel by a gate in (0, 1) read off all channels' means (Hu et al. 2018, section 3).
 
-    The hidden width is channels / reduction, rounded to a multiple of 8 as the published nets have it.
+    The hidden width is channels / reduction, rounded to a multiple of 8 (a half: up) as the published nets have it.
     """
 
     def __init__(self, channels: int, config: SqueezeExcite):
         super().__init__()
-        hidden = max(8, round(channels / config.reduction / 8) * 8)
+        hidden = max(8, int(channels / config.reduction / 8 + 0.5) * 8)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 

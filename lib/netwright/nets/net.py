@@ -5,8 +5,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from netwright.nets.config import Block, EfficientChannelAttention, Halo, NetConfig, Split, SqueezeExcite
-from netwright.nets.halonet import HaloAttention, HaloMiddle
+from netwright.nets.config import (
+    Block,
+    Bot,
+    EfficientChannelAttention,
+    Halo,
+    Lambda,
+    NetConfig,
+    Split,
+    SqueezeExcite,
+)
+from netwright.nets.halonet import AttentionMiddle, HaloAttention
+from netwright.nets.hybrids import BotAttention, InvertedBottleneck, LambdaLayer, identity_or_none
 from netwright.nets.layers import ConvNormAct, EfficientChannelGate, SqueezeExciteGate
 from netwright.nets.resnest import ResNeStMiddle, pooled_projection
 from netwright.nets.resnet import BasicBlock, Bottleneck, StemLayers, projection
@@ -64,7 +74,7 @@ class ResidualNet(nn.Module):
                     make_block(
                         block,
                         channels,
-                        stage.mid_channels,
+                        block.mid_channels or stage.mid_channels,
                         stage.out_channels,
                         config,
                         stride=stage_stride if i == 0 else 1,
@@ -183,7 +193,9 @@ def make_block(
     block of a dilated stage, which still sees the resolution of the stage before.
     """
     norm, act = config.norm, config.activation
-    if config.shortcut == "conv":
+    if block.kind == "inverted":
+        shortcut = identity_or_none(in_channels, out_channels, stride)
+    elif config.shortcut == "conv":
         shortcut = projection(in_channels, out_channels, stride, norm)
     else:
         shortcut = pooled_projection(in_channels, out_channels, stride, stage_dilation > 1, norm)
@@ -195,7 +207,11 @@ def make_block(
     gate = None
     match block.channel_attention, block.spatial_attention:
         case _, Halo() as halo:
-            middle = HaloMiddle(mid_channels, halo, stride, norm, act)
+            middle = AttentionMiddle(HaloAttention(mid_channels, halo, stride), mid_channels, norm, act)
+        case _, Bot() as bot:
+            middle = AttentionMiddle(BotAttention(mid_channels, bot, stride), mid_channels, norm, act)
+        case _, Lambda() as lambdas:
+            middle = AttentionMiddle(LambdaLayer(mid_channels, lambdas, stride, norm), mid_channels, norm, act)
         case Split() as split, _:
             middle = ResNeStMiddle(mid_channels, split, block.cardinality, stride, dilation, norm, act)
         case channel_attention, _:
@@ -211,7 +227,8 @@ def make_block(
             )
             if channel_attention:
                 gate = GATES[type(channel_attention)](mid_channels, channel_attention)
-    return Bottleneck(in_channels, mid_channels, out_channels, middle=middle, gate=gate, **common)
+    block_type = InvertedBottleneck if block.kind == "inverted" else Bottleneck
+    return block_type(in_channels, mid_channels, out_channels, middle=middle, gate=gate, **common)
 
 
 GATES = {SqueezeExcite: SqueezeExciteGate, EfficientChannelAttention: EfficientChannelGate}
@@ -227,9 +244,9 @@ def initialise(net: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     for module in net.modules():
-        if isinstance(module, HaloAttention):
+        if isinstance(module, HaloAttention | BotAttention | LambdaLayer):
             module.reset_parameters()
-        elif isinstance(module, Bottleneck):
+        elif isinstance(module, Bottleneck | InvertedBottleneck) and module.shortcut is not None:
             nn.init.zeros_(module.expand.norm.weight)
         elif isinstance(module, BasicBlock):
             nn.init.zeros_(module.conv2.norm.weight)

@@ -1,10 +1,16 @@
 """Every net of the workbook by name. Imports the architectures' files and the skeleton."""
 
-from netwright.nets import halonet, resnest, resnet, resnext
+from netwright.nets import halonet, hybrids, resnest, resnet, resnext
 from netwright.nets.config import NetConfig
 from netwright.nets.net import ResidualNet
 
-CONFIGS: dict[str, NetConfig] = {**resnet.CONFIGS, **resnext.CONFIGS, **resnest.CONFIGS, **halonet.CONFIGS}
+CONFIGS: dict[str, NetConfig] = {
+    **resnet.CONFIGS,
+    **resnext.CONFIGS,
+    **resnest.CONFIGS,
+    **halonet.CONFIGS,
+    **hybrids.CONFIGS,
+}
 
 
 def build(architecture: str, **options) -> ResidualNet:

@@ -20,12 +20,14 @@ class Layout:
     trunk: names outside the blocks -> ours
     kinds: one table for each kind of block, names inside the block -> ours; a block is of the first kind that knows all
         of its keys
+    stems: names that belong to the trunk but differ from net to net, one table for each way; chosen in the same manner
     """
 
     block: str
     first_stage: int
     trunk: Mapping[str, str]
     kinds: tuple[Mapping[str, str], ...]
+    stems: tuple[Mapping[str, str], ...] = ({},)
 
 
 PLAIN_SHORTCUT = {"downsample.0": "shortcut.conv", "downsample.1": "shortcut.norm"}
@@ -81,12 +83,25 @@ RELATIVE_POSITIONS = {  # these two are parameters themselves, not modules: the 
     "self_attn.pos_embed.height_rel": "middle.attention.height_table",
     "self_attn.pos_embed.width_rel": "middle.attention.width_table",
 }
-HALO_ATTENTION = {
+SELF_ATTENTION = {
     **AROUND_THE_MIDDLE,
     **RELATIVE_POSITIONS,
     "self_attn.q": "middle.attention.query",
     "self_attn.kv": "middle.attention.key_value",
+    "self_attn.qkv": "middle.attention.qkv",  # BoT and lambda layers
+    "self_attn.norm_q": "middle.attention.query_norm",
+    "self_attn.norm_v": "middle.attention.value_norm",
+    "self_attn.conv_lambda": "middle.attention.position",
     "post_attn": "middle.norm",
+}
+SINGLE_STEM = {"stem.conv": "stem.0.conv", "stem.bn": "stem.0.norm"}
+TIERED_STEM = {
+    "stem.conv1.conv": "stem.0.conv",
+    "stem.conv1.bn": "stem.0.norm",
+    "stem.conv2.conv": "stem.1.conv",
+    "stem.conv2.bn": "stem.1.norm",
+    "stem.conv3.conv": "stem.2.conv",
+    "stem.conv3.bn": "stem.2.norm",
 }
 
 LAYOUTS = {
@@ -123,18 +138,9 @@ LAYOUTS = {
     "byobnet": Layout(
         block="stages.{stage}.{block}",
         first_stage=0,
-        trunk={
-            "stem.conv1.conv": "stem.0.conv",
-            "stem.conv1.bn": "stem.0.norm",
-            "stem.conv2.conv": "stem.1.conv",
-            "stem.conv2.bn": "stem.1.norm",
-            "stem.conv3.conv": "stem.2.conv",
-            "stem.conv3.bn": "stem.2.norm",
-            "final_conv.conv": "final_conv.conv",
-            "final_conv.bn": "final_conv.norm",
-            "head.fc": "classifier",
-        },
-        kinds=(CONVOLUTION, HALO_ATTENTION),
+        trunk={"final_conv.conv": "final_conv.conv", "final_conv.bn": "final_conv.norm", "head.fc": "classifier"},
+        kinds=(CONVOLUTION, SELF_ATTENTION),
+        stems=(SINGLE_STEM, TIERED_STEM),
     ),
 }
 OURS = "stages.{stage}.{block}"
@@ -203,27 +209,31 @@ def _named(layout: str | Layout) -> Layout:
 def _apply(keys: list[str], layout: Layout, back: bool = False) -> tuple[dict[str, str], list[str]]:
     """The keys that have a rule, with their new names, in the given order; and those that have none."""
     here, there, shift = layout.block, OURS, -layout.first_stage
-    trunk, kinds = layout.trunk, layout.kinds
+    trunks, kinds = [{**layout.trunk, **stem} for stem in layout.stems], layout.kinds
     if back:
         here, there, shift = there, here, -shift
-        trunk, kinds = _inverse(trunk), tuple(_inverse(kind) for kind in kinds)
+        trunks, kinds = map(_inverse, trunks), [_inverse(kind) for kind in kinds]
 
     numbers = {"stage": r"(?P<stage>\d+)", "block": r"(?P<block>\d+)"}
     in_block = re.compile(re.escape(here).replace(r"\{", "{").replace(r"\}", "}").format(**numbers) + r"\.(?P<rest>.+)")
     blocks: dict[tuple[int, int], dict[str, str]] = {}  # (stage, block) -> {rest of the key: key}
-    new_names: dict[str, str | None] = {}
+    outside: dict[str, str] = {}
     for key in keys:
         if found := in_block.fullmatch(key):
             blocks.setdefault((int(found["stage"]), int(found["block"])), {})[key] = found["rest"]
         else:
-            new_names[key] = _look_up(key, trunk)
+            outside[key] = key
+    new_names = _look_up_all(outside, trunks)
     for (stage, block), rest_of in blocks.items():
-        tables = [{key: _look_up(rest, kind) for key, rest in rest_of.items()} for kind in kinds]
-        # max takes the first of equals: the first kind that knows every key or, failing that, the nearest.
-        table = max(tables, key=lambda table: sum(name is not None for name in table.values()))
         prefix = there.format(stage=stage + shift, block=block)
-        new_names |= {key: name and f"{prefix}.{name}" for key, name in table.items()}
+        new_names |= {key: name and f"{prefix}.{name}" for key, name in _look_up_all(rest_of, kinds).items()}
     return {key: new_names[key] for key in keys if new_names[key]}, [key for key in keys if not new_names[key]]
+
+
+def _look_up_all(rest_of: Mapping[str, str], tables: Iterable[Mapping[str, str]]) -> dict[str, str | None]:
+    """Key -> its name in the first table that knows every key or, failing that, in the one that knows most."""
+    found = [{key: _look_up(rest, table) for key, rest in rest_of.items()} for table in tables]
+    return max(found, key=lambda names: sum(name is not None for name in names.values()))  # max: the first of equals
 
 
 def _look_up(key: str, table: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 May import read and keymaps; takes any torch module, so it imports no net."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,24 +37,28 @@ class CheckpointMismatch(CheckpointError):
 
 def load_into(
     net: nn.Module,
-    path,
+    weights: str | os.PathLike | Mapping[str, Tensor],
     *,
     layout: str | Layout | None = None,
     new_classifier: bool = False,
     new_input: bool = False,
     mmap: bool = True,
+    source: str = "",
 ) -> Loaded:
-    """Load the checkpoint file at `path` into `net`, whatever its container and its publisher's names.
+    """Load `weights` into `net`: a checkpoint file, whatever its container, or a state dict; with any publisher's names.
 
-    A net that was built on the meta device (`with torch.device("meta")`) has no memory of its own: it takes the file's
+    A net that was built on the meta device (`with torch.device("meta")`) has no memory of its own: it takes the
     tensors as they are, on the CPU, and nothing is held twice. Any other net gets a copy and stays where it is.
-    Options as in `load_state`, `layout` as in `keymaps.to_netwright`, `mmap` as in `read.read_checkpoint`.
+    Options as in `load_state`, `layout` as in `keymaps.to_netwright`, `mmap` as in `read.read_checkpoint`; `source`,
+    the name that a message uses, is the file's unless it is given.
     Raises CheckpointError if the file cannot be read, CheckpointMismatch if it does not fit.
     """
-    state = to_netwright(read_checkpoint(path, mmap=mmap), layout)
+    if not isinstance(weights, Mapping):
+        weights, source = read_checkpoint(weights, mmap=mmap), source or str(weights)
+    state = to_netwright(weights, layout)
     assign = any(tensor.is_meta for tensor in net.state_dict().values())
-    loaded = load_state(net, state, assign=assign, new_classifier=new_classifier, new_input=new_input, source=str(path))
-    for name, module in net.named_modules():  # what the file had nothing for still needs memory and random numbers
+    loaded = load_state(net, state, assign=assign, new_classifier=new_classifier, new_input=new_input, source=source)
+    for name, module in net.named_modules():  # what the weights had nothing for still needs memory and random numbers
         if any(tensor.is_meta for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
             if not f"{name}.".startswith(CLASSIFIER):
                 raise CheckpointError(f"{name} keeps numbers that no file holds: do not build this net on meta.")
