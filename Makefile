@@ -22,8 +22,8 @@ test: $(READY)  ## Run every check: ruff, then pytest
 notebooks: $(READY)  ## Build the notebooks whose source has changed (ALL=1: every one)
 	$(PY) -m netwright notebooks $(if $(ALL),--all)
 
-bench: $(READY)  ## Measure speed side by side with timm
-	$(PY) -m netwright bench
+bench: $(READY)  ## Measure speed side by side with timm (flags: BENCH_FLAGS=--quick)
+	$(PY) tests/bench.py $(BENCH_FLAGS)
 
 clean:  ## Remove .venv and what the tools leave behind; workbook/ and notebooks/ stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -313,7 +313,7 @@ def test_loading_holds_the_weights_once(publisher, tmp_path):
 
 
 @linux_only
-@pytest.mark.skipif(os.environ.get("NETWRIGHT_BIG") != "1", reason="writes 777 MB; set NETWRIGHT_BIG=1 to run it")
+@pytest.mark.heavy  # writes 777 MB
 def test_loading_the_largest_file_peaks_at_less_than_a_fifth_above_its_size(tmp_path):
     with torch.device("meta"):
         names = to_published(build("resnext101_32x16d").state_dict(), "torchvision")

@@ -16,7 +16,14 @@ from netwright.weights.keymaps import to_netwright
 from parity import block_outputs, picture, relative_error, timm_net, twins
 from peers import timm
 
-FAMILIES = ("resnet50", "resnext50_32x4d", "resnest50d_4s2x40d", "halonet26t")
+FAMILIES = (
+    "resnet50",
+    "resnext50_32x4d",
+    "resnest50d_4s2x40d",
+    "halonet26t",
+    "lamhalobotnet50ts_256",
+    "haloregnetz_b",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,10 @@ def test_every_architecture_of_the_catalogue_can_be_built(architecture):
     assert architecture in CONFIGS
 
 
-@pytest.mark.parametrize("architecture", (*FAMILIES, "resnet18", "resnest50d", "sehalonet33ts", "eca_halonext26ts"))
+@pytest.mark.parametrize(
+    "architecture",
+    (*FAMILIES, "resnet18", "resnest50d", "sehalonet33ts", "eca_halonext26ts", "halo2botnet50ts_256"),
+)
 def test_five_feature_maps_equal_timm(architecture):
     theirs, mine = twins(architecture)
     peer = timm.create_model(architecture, features_only=True).double().eval()

@@ -327,14 +327,16 @@ def test_a_damaged_byte_anywhere_gives_weights_or_a_sentence_but_no_other_error(
     path = write_like(publisher, small_state(), tmp_path / "a.pth")
     whole = path.read_bytes()
     generator = torch.Generator().manual_seed(0)
+    refused = 0
     for _ in range(150):
         damaged = bytearray(whole)
         damaged[int(torch.randint(min(len(whole), 1200), (), generator=generator))] ^= 0xFF
         path.write_bytes(damaged)
         try:
             read_checkpoint(path, mmap=False)
-        except CheckpointError:
-            pass
+        except CheckpointError:  # any other error fails the test
+            refused += 1
+    assert refused > 0
 
 
 def test_a_file_that_is_not_there_is_an_oserror(tmp_path):

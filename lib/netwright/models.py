@@ -183,8 +183,6 @@ def _resolve(name: str | NetConfig) -> tuple[str | None, NetConfig, Weights | No
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
         hint = f"The nearest names: {', '.join(near)}." if near else "list_models() shows all names."
         raise UnknownModel(f"No net is called {name!r}. {hint}") from None
-    if entry.architecture not in CONFIGS:
-        raise UnknownModel(f"The weights {entry.name} are in the catalogue, but netwright has no such net.")
     return entry.architecture, CONFIGS[entry.architecture], entry
 
 

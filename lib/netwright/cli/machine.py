@@ -13,9 +13,11 @@ def add(commands) -> None:
     notebooks.add_argument("--all", action="store_true", help="build every one")
     notebooks.set_defaults(run=_notebooks)
 
-    bench = commands.add_parser("bench", help="measure speed side by side with timm (development dependency)")
-    bench.add_argument("--quick", action="store_true", help="one repetition, no compilation: does it run?")
-    bench.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    bench = commands.add_parser("bench", help="measure the nets on this machine: eager, optimised, compiled")
+    bench.add_argument("models", nargs="*", default=["resnext50_32x4d", "resnest50d", "halonet50ts"])
+    bench.add_argument("--batch", type=int, nargs="+", default=[1, 8], metavar="N", help="pictures at once")
+    bench.add_argument("--runs", type=int, default=7, help="repetitions; the median is told")
+    bench.add_argument("--compile", action="store_true", help="torch.compile too: up to two minutes a net and batch")
     bench.set_defaults(run=_bench)
 
 
@@ -40,6 +42,13 @@ def _notebooks(options) -> int:
 
 
 def _bench(options) -> int:
-    from netwright import bench
+    from netwright.bench import hardware, own_speed
+    from netwright.cli.published import table
 
-    return bench.main(quick=options.quick, json_path=options.json)
+    print(", ".join(f"{key} {value}" for key, value in hardware().items()))
+    head = ("model", "side", "batch", "eager ms", "optimised ms", *["compiled ms"] * options.compile)
+    rows = []
+    for name in options.models:
+        rows += own_speed(name, tuple(options.batch), compile=options.compile, runs=options.runs)
+    print(table([head, *rows], right=tuple(range(1, len(head)))))
+    return 0
