@@ -90,9 +90,9 @@ def fuse_convolutions(net: nn.Module) -> None:
             module.conv = FusedConv(module.conv)  # the pooled shortcut
     for module in list(net.modules()):
         for name, child in module.named_children():
-            if isinstance(child, Bottleneck) and isinstance(child.expand.conv, FusedConv):
+            if isinstance(child, Bottleneck) and isinstance(child.expand.norm, nn.Identity):
                 setattr(module, name, FusedBlock((child.reduce, child.middle, child.gate), child.expand, child))
-            elif isinstance(child, BasicBlock) and isinstance(child.conv2.conv, FusedConv):
+            elif isinstance(child, BasicBlock) and isinstance(child.conv2.norm, nn.Identity):
                 setattr(module, name, FusedBlock((child.conv1,), child.conv2, child))
 
 
@@ -135,11 +135,10 @@ class FusedConv(nn.Module):
         convolution = torch.ops.mkldnn._convolution_pointwise
         if residual is None:
             return convolution(x, self.packed, conv.bias, *geometry, act, [], "")
-        if act == "relu":
-            return convolution.binary(x, residual, self.packed, conv.bias, *geometry, "add", 1.0, "relu", [], None)
-        # oneDNN has no sum followed by another activation than ReLU.
-        sums = convolution.binary(x, residual, self.packed, conv.bias, *geometry, "add", 1.0, None, [], None)
-        return self.act(sums)
+        # After a sum, oneDNN applies ReLU or nothing.
+        then = "relu" if act == "relu" else None
+        y = convolution.binary(x, residual, self.packed, conv.bias, *geometry, "add", 1.0, then, [], None)
+        return y if self.act is None or then else self.act(y)
 
     def __deepcopy__(self, memo) -> "FusedConv":  # what is packed cannot be copied, and need not be
         return FusedConv(copy.deepcopy(self.conv, memo), copy.deepcopy(self.act, memo))
