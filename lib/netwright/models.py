@@ -214,7 +214,10 @@ def _entry(architecture: str | None, name: str, path: Path) -> Weights:
             return catalogue.find(written)
     if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no weight file {path}, and no published weights have that name.")
-    return catalogue.find(f"{architecture}.{name}" if architecture else name)  # raises, with the nearest names
+    if architecture:
+        tags = ", ".join(weights.tag for weights in catalogue.catalogue() if weights.architecture == architecture)
+        raise UnknownWeights(f"{architecture} has no published weights called {name!r}; it has {tags}.")
+    return catalogue.find(name)  # raises, with the nearest names
 
 
 def _published(path: Path) -> Weights | None:
