@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from netwright.bench import hardware, interleave, ratio
+from netwright.inference import optimize
 from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention
-from netwright.optimize import optimize
 from parity import picture, relative_error, twins
 from peers import timm
 

@@ -145,7 +145,7 @@ def test_a_checkout_alone_is_enough_and_comes_before_an_installed_netwright(tmp_
 def test_exactly_what_loading_imports_is_declared_so_that_torch_hub_names_what_is_missing():
     library = Path(ROOT, "lib", "netwright")
     rooms = [*library.glob("nets/*.py"), *library.glob("weights/*.py")]
-    rooms += [library / f"{name}.py" for name in ("models", "images", "labels", "transforms", "paths")]
+    rooms += [library / f"{name}.py" for name in ("models", "images", "imagenet", "transforms", "paths")]
     nodes = [node for path in rooms for node in ast.walk(ast.parse(path.read_text("utf-8")))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}

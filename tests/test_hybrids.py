@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from netwright.inference import optimize
 from netwright.nets.config import Block, Bot, Halo, Lambda, NetConfig, SqueezeExcite, Stage, Stem
 from netwright.nets.halo_fast import fast_halo_attention
 from netwright.nets.halonet import HaloAttention, halo_attention
 from netwright.nets.hybrids import BotAttention, InvertedBottleneck, LambdaLayer
 from netwright.nets.net import ResidualNet
 from netwright.nets.zoo import CONFIGS, build
-from netwright.optimize import optimize
 from parity import picture, relative_error, twins
 
 

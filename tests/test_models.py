@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import netwright as nw
 from netwright import models
-from netwright.labels import labels
+from netwright.imagenet import labels
 from netwright.models import UnknownModel
 from netwright.nets.config import Block, NetConfig, Stage, Stem
 from netwright.nets.net import FeatureNet
@@ -429,7 +429,7 @@ def test_classify_in_half_precision(photo):
 
 
 def test_the_public_names_are_there_and_no_module_of_the_same_name_can_take_their_place():
-    """Importing netwright.labels, by anyone, makes nw.labels that module."""
+    """Importing netwright.imagenet, by anyone, makes nw.labels that module."""
     for name in nw.__all__:
         assert callable(getattr(nw, name)) and name in dir(nw)
     assert {"create_model", "list_models", "list_weights", "transform_for", "classify", "optimize"} <= set(nw.__all__)

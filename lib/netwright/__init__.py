@@ -14,9 +14,9 @@ _HOME_OF = {
     "list_weights": "models",
     "transform_for": "models",
     "classify": "models",
-    "optimize": "optimize",
+    "optimize": "inference",
     "open_image": "images",
-    "labels": "labels",
+    "labels": "imagenet",
     "first_difference": "probe.difference",
     "golden_checkpoint": "probe.golden",
     "golden_input": "probe.golden",
@@ -39,8 +39,9 @@ __all__ = list(_HOME_OF)
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from netwright.device import pick_device
     from netwright.figures import show, subplots
+    from netwright.imagenet import labels
     from netwright.images import open_image
-    from netwright.labels import labels
+    from netwright.inference import optimize
     from netwright.models import classify, create_model, list_models, list_weights, transform_for
     from netwright.nets.config import (
         Block,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
         Stage,
         Stem,
     )
-    from netwright.optimize import optimize
     from netwright.probe.difference import first_difference
     from netwright.probe.golden import golden_checkpoint, golden_input, golden_picture
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from netwright.device import device_name, pick_device
+from netwright.inference import optimize
 from netwright.models import create_model, transform_for
-from netwright.optimize import optimize
 
 
 @dataclass(frozen=True)

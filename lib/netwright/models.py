@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from netwright.labels import labels
+from netwright.imagenet import labels
 from netwright.nets.config import NetConfig
 from netwright.nets.net import FeatureNet, ResidualNet
 from netwright.nets.zoo import CONFIGS
@@ -104,8 +104,6 @@ def transform_for(net: nn.Module, **options) -> Transform:
     For a net without published weights: ImageNet's mean and standard deviation, the net's own input size, 87.5 % crop.
     `options` are those of `Transform`: input_size, crop_pct, use_test_size.
     """
-    if isinstance(net, FeatureNet):
-        net = net.net
     if net.weights is not None:
         return Transform(net.weights.preprocessing, **options)
     side = net.config.input_size

@@ -170,6 +170,11 @@ class FeatureNet(nn.Module):
         """The catalogue entry of the weights inside, or None."""
         return self.net.weights
 
+    @property
+    def config(self) -> NetConfig:
+        """What the whole net was made from."""
+        return self.net.config
+
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = self.net.forward_maps(x)
         return [maps[i] for i in self.out_indices]

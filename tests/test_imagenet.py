@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from netwright.labels import Label, find_label, labels
+from netwright.imagenet import Label, find_label, labels
 from netwright.paths import data
 from peers import timm, torchvision
 

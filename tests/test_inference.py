@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from netwright.inference import FusedConv, Optimized, fold_normalisations, optimize
 from netwright.nets.config import Block, NetConfig, Split, Stage, Stem
 from netwright.nets.halonet import AttentionMiddle
 from netwright.nets.net import FeatureNet, ResidualNet
-from netwright.optimize import FusedConv, Optimized, fold_normalisations, optimize
 from parity import picture, relative_error, twins
 
 ONE_OF_EACH = ("resnet18", "resnext50_32x4d", "resnest50d_4s2x40d", "halonet26t", "sehalonet33ts", "haloregnetz_b")
