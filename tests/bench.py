@@ -8,7 +8,10 @@ written to data/bench_<device>.json, with the machine it was measured on.
 import argparse
 import copy
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -29,6 +32,7 @@ TARGETS = {  # plain, optimised, compiled (all against timm's best eager format)
     "halonet50ts": (1.1, 1.3, 1.5, 1.4),
 }
 HALO_TARGET = 1.5
+IMPORT_TARGET = round(1 / 1.05, 2)
 HALO_LAYERS = ((128, 32, 4, 8), (256, 16, 8, 8), (512, 8, 8, 8), (128, 32, 4, 1))  # channels, side, heads, batch
 RESULTS = Path(__file__).parents[1] / "data"
 CHANNELS_LAST = {"memory_format": torch.channels_last}
@@ -44,6 +48,7 @@ def main() -> None:
     torch.set_num_threads(2)
     results = {"date": date.today().isoformat(), "hardware": hardware(), "runs": runs, "rows": []}
     print(results["hardware"])
+    results["rows"] += imports(runs)
     results["rows"] += halo_layers(runs)
     for name in NETS:
         for batch in (1, 8):
@@ -52,6 +57,29 @@ def main() -> None:
         path = RESULTS / "bench_cpu.json"
         path.write_text(json.dumps(results, indent=1) + "\n")
         print(f"written: {path.name}")
+
+
+def imports(runs: int) -> list[dict]:
+    """A fresh Python that imports torch, and one that imports netwright; the second also with create_model loaded."""
+    statements = {"torch": "import torch", "bare": "import netwright", "ready": "from netwright import create_model"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "lib")}
+    calls = {
+        name: (lambda code=code: subprocess.run([sys.executable, "-c", code], env=environment, check=True))
+        for name, code in statements.items()
+    }
+    seconds = interleave(calls, runs)
+    return [
+        _row(
+            f"{statements[name]}",
+            1,
+            "in a fresh Python",
+            seconds[name],
+            ratio(seconds["torch"], seconds[name]),
+            asked,
+            "import torch",
+        )
+        for name, asked in (("bare", IMPORT_TARGET), ("ready", IMPORT_TARGET))
+    ]
 
 
 def halo_layers(runs: int) -> list[dict]:
