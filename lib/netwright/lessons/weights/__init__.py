@@ -1,0 +1,33 @@
+"""Notebook 02, "Weights, proven": its exercises, its five patients and its pictures.
+
+Imports the engine, nets, weights, transforms, figures and probe.
+"""
+
+from netwright.lessons.weights import maps, patients
+from netwright.lessons.weights.maps import audit, rename_key
+from netwright.lessons.weights.patients import FAULTS, Patient, make_patients
+from netwright.lessons.weights.pictures import (
+    anatomy,
+    draw_anatomy,
+    draw_map,
+    draw_preprocessing,
+    draw_strips,
+    table,
+)
+
+CHECKS = (*maps.CHECKS, *patients.CHECKS)
+
+__all__ = [
+    "CHECKS",
+    "FAULTS",
+    "Patient",
+    "anatomy",
+    "audit",
+    "draw_anatomy",
+    "draw_map",
+    "draw_preprocessing",
+    "draw_strips",
+    "make_patients",
+    "rename_key",
+    "table",
+]
