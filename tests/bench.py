@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from netwright.bench import hardware, interleave, ratio
-from netwright.inference import optimize
+from netwright.inference import compile_frozen, optimize
 from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention
 from parity import picture, relative_error, twins
@@ -163,7 +163,7 @@ def whole_net(name: str, batch: int, runs: int, compile: bool) -> list[dict]:
             for form, model in (("timm compiled", theirs), ("ours compiled", mine)):
                 start = time.perf_counter()
                 if model is theirs:
-                    fast = torch.compile(copy.deepcopy(forms[rival][0]), options={"freezing": True})
+                    fast = compile_frozen(copy.deepcopy(forms[rival][0]))
                     calls[form] = lambda model=fast, x=forms[rival][1]: model(x)
                 else:
                     fast = optimize(mine, compile=True)

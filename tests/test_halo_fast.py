@@ -31,6 +31,7 @@ SHAPES = {
     "no halo": {"halo": 0, "heads": 1},
     "halo wider than a block": {"block_size": 2, "halo": 5, "rows": 3, "columns": 4},
     "blocks inside, edges on all sides": {"batch": 1, "rows": 4, "columns": 5},
+    "three pieces: corners, edges, centre": {"batch": 2, "rows": 3, "columns": 3, "stride": 2},
     "keys of 16, values of 64": {"key_dim": 16, "value_dim": 64, "rows": 1, "columns": 2},
     "one pixel": {"block_size": 1, "halo": 0, "rows": 1, "columns": 1, "batch": 1},
 }

@@ -6,6 +6,7 @@ once instead of three or four times; that is what oneDNN, the library under PyTo
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,10 @@ class Optimized(nn.Module):
 
     def __init__(self, net: ResidualNet | FeatureNet, compile: bool):
         super().__init__()
-        if compile:
-            # Constant weights may be laid out anew for the kernels, once: inductor calls that freezing.
-            self.net = torch.compile(net, options={"freezing": True})
-        else:
+        if not compile:
             fuse_convolutions(net)
-            self.net = net
-        self.original = [net]  # in a list, so that its parameters are not counted twice
+        self.net = net
+        self.answer = compile_frozen(net) if compile else net.__call__
         self.eval()
 
     def train(self, mode: bool = True) -> "Optimized":
@@ -56,13 +54,28 @@ class Optimized(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        return self.net(x.to(memory_format=torch.channels_last))
+        return self.answer(x.to(memory_format=torch.channels_last))
 
     def __getattr__(self, name: str):
         try:
             return super().__getattr__(name)
         except AttributeError:  # num_classes, weights, feature_info, config, class_names …
-            return getattr(self.__dict__["original"][0], name)
+            return getattr(super().__getattr__("net"), name)
+
+
+def compile_frozen(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """`net` compiled by inductor with its weights as constants, for calls without gradients.
+
+    Constants may be laid out anew for the kernels, once, and operations fused into them: inductor calls that freezing.
+    It has to be switched on where the compilation happens, in the first call, for dynamo to see it as well.
+    """
+    compiled = torch.compile(net)
+
+    def answer(x: Tensor) -> Tensor:
+        with torch._inductor.config.patch(freezing=True):
+            return compiled(x)
+
+    return answer
 
 
 def fold_normalisations(net: nn.Module) -> None:

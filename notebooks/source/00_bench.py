@@ -60,8 +60,8 @@ doctor.report()
 #
 # To be plain about the first: without a network the nets here are **untrained**. Their numbers come from a seed. That is
 # enough to *prove* that a net computes what it should, since a wrong net goes wrong on any numbers. It shows *nothing*
-# about what nets see. Small trained nets that ship with the workbook are to come in a later release; the line in the
-# table describes what they will be.
+# about what nets see. Where the doctor says "small nets that ship with the workbook", it speaks of trained ones that are
+# to come in a later release.
 
 # %% [markdown]
 # ## One skeleton, four middles
@@ -86,22 +86,22 @@ pictures.draw_skeletons(seen)
 pictures.draw_reaches(seen)
 
 # %% [markdown]
-# Grey is exactly nothing, so this is the structure of the nets, and the same for any weights.
+# Where it is grey there is exactly nothing, whatever the weights: this is the structure of the nets.
 #
 # - **ResNet** sees the pixels next door, in all channels.
 # - **ResNeXt** sees the same pixels, but each channel only those of its own group: the paper's *cardinality*, as a
 #   staircase.
 # - **ResNeSt** sees its neighbours strongly, and the whole picture faintly: the gates of its split attention are read off
 #   the mean over all pixels. The two halves of its lower picture are its two splits.
-# - **HaloNet** sees a window, and not even one with the asking pixel at its centre: the block that the pixel lies in, with
-#   a halo around it.
+# - **HaloNet** sees a window: the square block that the pixel lies in, and a halo around that block. So the pixel need not
+#   be at the centre of what it sees, and all pixels of one block see the same.
 #
 # Each gets its own notebook. For now, keep the picture.
 
 # %% [markdown]
 # ## A photograph goes in
 #
-# This is Grace Hopper, who wrote the first compiler. The photograph, in the public domain, comes with matplotlib, so it
+# This is Grace Hopper, who wrote one of the first compilers. The photograph, in the public domain, comes with matplotlib, so it
 # is on your machine already. `transform_for` makes of it what a net expects: resized, cropped at the centre, and with
 # its colours scaled, exactly as the net's weights were evaluated. Below it are four channels of each of the five
 # resolutions through which the net passes it.
@@ -144,18 +144,18 @@ for label, probability in nw.classify(untrained, photo, k=3):
 # Names and probabilities, in order, that sum to one with those of the other classes. It looks like an answer and is a
 # throw of dice.
 #
-# For a true answer you need numbers that somebody trained. The next cell asks for the smallest file in the catalogue that
-# comes with a permissive licence. It is downloaded once, its hash is checked, and from then on it is on your machine. If
-# it cannot be had, you are told, and everything goes on.
+# For a true answer you need numbers that somebody trained. The next cell asks for the smallest net in the catalogue whose
+# licence permits any use. Its file is downloaded once, its hash is checked, and from then on it is on your machine. If it
+# cannot be had, you are told, and everything goes on.
 
 # %%
 from netwright.weights.fetch import WeightsUnavailable
 
-[weights] = nw.list_weights("resnest14d.gluon_in1k")
+weights = min((w for w in nw.list_weights() if not w.noncommercial), key=lambda w: w.parameters)
 try:
     trained = nw.create_model(weights.name, pretrained=True)
 except WeightsUnavailable:
-    size = f"{weights.files[0].bytes / 1e6:.0f} MB"
+    size = f"{4 * weights.parameters / 1e6:.0f} MB"  # four bytes a parameter
     print(f"{weights.name} ({size}, {weights.licence}) is not on this machine and cannot be fetched now.")
     print("Nothing below needs it: run this cell again when there is a network.")
 else:
@@ -240,28 +240,27 @@ class BrokenBlock(torch.nn.Module):
 
 
 # %% [markdown]
-# `net_of` puts a block of yours into all the places of a ResNet-50. `first_difference` gives the net seeded weights and a
+# `bench.net_of` puts a block of yours into all the places of a ResNet-50. `first_difference` gives the net seeded weights and a
 # seeded picture, runs it, and compares what happens inside with a **golden trace**: what an independent net, that of the
 # `timm` library, computed from the same numbers, recorded and shipped with the workbook. It reports where the two first
 # part.
 
 # %%
 from netwright.lessons import bench
-from netwright.lessons.bench import net_of
 
-nw.first_difference(net_of(BrokenBlock), "resnet50")
+nw.first_difference(bench.net_of(BrokenBlock), "resnet50")
 
 # %% [markdown]
 # Read it from left to right, from the input to the answer. Dark is agreement to as many digits as the computer has. Then
 # the strip turns bright and stays so, for what goes wrong early spoils all that follows; which is why the *first*
-# departure is the one to look at. The table below the strip shows the parts of the first block one by one: `reduce`,
-# `middle`, `expand` and `shortcut` agree, and the block as a whole does not. So the mistake is in what happens *after*
-# these four, and one of the hints says what the result lacks.
+# departure is the one to look at. The table shows the places about it: in `stages.0.0`, the first block, `expand` and
+# `shortcut` still agree, and the block as a whole does not. So the mistake is in what happens *after* these two, and the
+# sentence above the strip says what the result lacks.
 #
 # ### Exercise: repair it
 #
 # *5 minutes, easy.* Write `forward` anew. The parts that `__init__` made are all right; use them as they are. If you add
-# what the hint asks for and the check still fails, read its answer closely: it knows that mistake as well.
+# what that sentence misses and the check still fails, read its answer closely: it knows that mistake as well.
 
 
 # %%
@@ -290,7 +289,7 @@ solution("bench.block")
 
 # %%
 Block = theirs_or_ours("bench.block", RepairedBlock)
-whole = nw.first_difference(net_of(Block), "resnet50")
+whole = nw.first_difference(bench.net_of(Block), "resnet50")
 print(whole)
 whole.figure()
 
@@ -300,7 +299,7 @@ whole.figure()
 # Back to your number on the paper. Here is the broken net beside the right one, under the four usual tests.
 
 # %%
-right, broken = net_of(Block).eval(), net_of(BrokenBlock).eval()
+right, broken = bench.net_of(Block).eval(), bench.net_of(BrokenBlock).eval()
 names = [[(name, tuple(tensor.shape)) for name, tensor in net.state_dict().items()] for net in (right, broken)]
 sizes = [sum(parameter.numel() for parameter in net.parameters()) for net in (right, broken)]
 weights_file = nw.golden_checkpoint("resnet50", "netwright")

@@ -26,22 +26,6 @@
 #
 # **How many of the five raise an error? How many still give a confident answer?** Write your two numbers down.
 
-# %%
-import hashlib
-import tempfile
-from pathlib import Path
-
-import matplotlib.cbook
-import torch
-from PIL import Image
-from safetensors.torch import save_file
-
-import netwright as nw
-from netwright.lessons import check, exercise, hint, theirs_or_ours, weights  # noqa: F401  hint is for you
-from netwright.transforms import Transform
-from netwright.weights.fetch import WeightsUnavailable, fetch
-from netwright.weights.read import CheckpointError, read_checkpoint
-
 # %% [markdown]
 # ## What is in a weight file
 #
@@ -52,6 +36,17 @@ from netwright.weights.read import CheckpointError, read_checkpoint
 # Here is one small layer, written in all four ways.
 
 # %%
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+import netwright as nw
+from netwright.lessons import weights
+from netwright.weights.read import CheckpointError, read_checkpoint
+
+torch.manual_seed(2)
 layer = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.BatchNorm2d(8)).state_dict()
 notes = {"epoch": 100, "time": "Thu Apr 29 03:12:45 2021", "CLASSES": ("tench", "goldfish")}
 
@@ -93,6 +88,8 @@ except CheckpointError as refusal:
 # That protects you. It does not protect the numbers: let one bit of the safetensors file flip, as on a bad disk.
 
 # %%
+import hashlib
+
 healthy = files["safetensors"]
 damaged = bytearray(healthy.read_bytes())
 damaged[-3] ^= 0b0100_0000
@@ -156,13 +153,15 @@ weights.table(
 #
 # Write a function that takes one key of the file and returns our name. It must work for every block of every stage:
 # theirs count from `layer1`, ours from `stages.0`, and `layer3` has blocks beyond the ninth in deeper nets. The last
-# word of a key (`weight`, `running_mean`, …) stays as it is. Stuck? `hint("weights.torchvision")`, in
-# a new cell, has three hints, each nearer than the one before.
+# word of a key (`weight`, `running_mean`, …) stays as it is.
 #
 # *10 minutes · a dozen lines*
 
 
 # %%
+from netwright.lessons import check, exercise, hint, theirs_or_ours
+
+
 @exercise("weights.torchvision")
 def torchvision(key):
     """A key such as "layer1.0.conv2.weight" -> our name, "stages.0.0.middle.conv.weight"."""
@@ -181,6 +180,9 @@ def torchvision(key):
 
 
 check("weights.torchvision", torchvision)
+
+# %%
+hint("weights.torchvision")
 
 # %% [markdown]
 # ### What "one-to-one" is worth, and what it is not
@@ -207,15 +209,15 @@ def careless(key):
 maps = {"torchvision": torchvision, "careless": careless}
 audits = {name: weights.audit(one, "resnext50_32x4d", "torchvision") for name, one in maps.items()}
 kinds = audits["careless"]
-weights.table(("keys that are …", *maps), ((kind, *(len(audits[name][kind]) for name in maps)) for kind in kinds))
+rows = ((kind, *(len(audits[name][kind]) for name in maps)) for kind in kinds)
+print(weights.table(("keys that are …", *maps), rows), end="\n\n")
 
-# %%
-found = {}
+traces = {}
 for name, one in maps.items():
     net = nw.create_model("resnext50_32x4d", weights={one(key): tensor for key, tensor in resnext.items()})
-    found[name] = nw.first_difference(net, state=None)
-print("torchvision:", found["torchvision"])
-found["careless"]
+    traces[name] = nw.first_difference(net, state=None)
+print("torchvision:", traces["torchvision"])
+traces["careless"]
 
 # %% [markdown]
 # ### Exercise 2: OpenMMLab's names
@@ -311,12 +313,11 @@ check("weights.resnest", resnest)
 # %%
 halonet_file = nw.golden_checkpoint("halonet26t", "byobnet")
 print(*modules(halonet_file, ("stem", "stages.1.0", "head")), sep="\n", end="\n\n")
-print(
-    *(key for key in halonet_file if key.startswith("stages.3.0") and not key.endswith(("_var", "_mean", "_tracked"))),
-    sep="\n",
-)
+statistics = ("running_mean", "running_var", "num_batches_tracked")
+print(*(key for key in halonet_file if key.startswith("stages.3.0") and not key.endswith(statistics)), sep="\n")
 
 
+# %%
 @exercise("weights.byobnet")
 def byobnet(key):
     """A key such as "stages.3.0.self_attn.q.weight" -> our name, "stages.3.0.middle.attention.query.weight"."""
@@ -364,8 +365,12 @@ weights.draw_map(names, halonet_file, block="stages.3.0.")
 # the same map. Without a network and without the file, this cell says so, and nothing after it needs them.
 
 # %%
+from matplotlib import cbook
+
+from netwright.weights.fetch import WeightsUnavailable, fetch
+
 published = nw.list_weights("halonet26t*")[0]
-picture = nw.open_image(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+picture = nw.open_image(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 try:
     state = read_checkpoint(fetch(published))
     print(f"{published.name} is here and verified. Keys as in our golden file: {set(state) == set(halonet_file)}.")
@@ -404,6 +409,10 @@ weights.table(
 # use instead: with the colours in OpenCV's order, and without subtracting the mean and dividing by the deviation.
 
 # %%
+from PIL import Image
+
+from netwright.transforms import Transform
+
 transform = Transform(published.preprocessing)
 print(transform)
 right = transform(picture)
@@ -417,10 +426,10 @@ with torch.inference_mode():
 weights.draw_preprocessing(transform, seen, logits)
 
 # %% [markdown]
-# No error, again: shapes and types are right, and the logits have moved (σ is the spread of the right ones). Look at the
-# middle column. Nearly the same numbers, and the same winner: that one *nobody* finds by looking at predictions. How
-# much a net minds depends on what it has learned; seeded weights have learned nothing about colour, and a published file
-# in the cell further up puts its own numbers here.
+# No error, again: shapes and types are right, and the logits have moved (σ is the spread of the right ones). With the
+# seeded weights the middle column has nearly the right numbers and the right winner, and *nobody* finds that fault by
+# looking at predictions. How much a net minds depends on what it has learned, and these weights have learned nothing
+# about colour: with the published file at hand, this cell shows its numbers instead.
 #
 # ## Five patients
 #
@@ -438,18 +447,18 @@ def vital_signs(patient):
         probabilities = patient.net(patient.transform(picture).unsqueeze(0)).softmax(1)
     right_count = nw.list_weights(f"{patient.architecture}.*")[0].parameters
     count = sum(parameter.numel() for parameter in patient.net.parameters())
-    shape, best = tuple(probabilities.shape), probabilities.max().item()
-    return patient.letter, patient.architecture, "none", count == right_count, shape, f"{best:.0%}"
+    shape, total, best = tuple(probabilities.shape), probabilities.sum().item(), probabilities.max().item()
+    return patient.letter, patient.architecture, count == right_count, shape, f"{total:.4f}", f"{best:.0%}"
 
 
 weights.table(
-    ("patient", "architecture", "errors", "parameters as published", "output", "most probable class"),
+    ("patient", "architecture", "parameters as published", "output", "sum of probabilities", "the likeliest class has"),
     map(vital_signs, patients.values()),
 )
 
 # %% [markdown]
-# There is the answer to the prediction: **none** raises an error, and all five are sure of themselves. Strict loading,
-# shapes, parameter counts, probabilities that sum to one: five faults, not one found.
+# There is the answer to the prediction: **none** has raised an error, or you would have seen it here, and each is sure of
+# itself. Strict loading, shapes, parameter counts, probabilities that sum to one: five faults, not one found.
 #
 # So examine them properly: `state=None` leaves the patient's own weights in place, and `input=` hands over its own way to
 # prepare pictures. Four of them in words, and patient A in full.
@@ -472,7 +481,8 @@ found["A"]
 #
 # `"stride"` · `"swap"` · `"softmax"` · `"padding"` · `"preprocessing"`
 #
-# in the order of the prediction. For each, ask: *where* does it first depart, and is what it holds there its own?
+# in the order of the prediction. For each, ask: *where* does it first depart, and is what it holds there its own? (A dark
+# stripe behind the triangle is a shortcut: it runs beside the fault, from what was still right.)
 #
 # *10 minutes*
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from netwright.lessons.compare import compare
-from netwright.lessons.outcome import Hints, Outcome, Progress, Solution
+from netwright.lessons.outcome import Hints, Outcome, Progress, Solution, Status
 
 HINTS, FEWEST_MISTAKES = 3, 6
 
@@ -122,19 +122,25 @@ def progress() -> Progress:
 
 def names() -> list[str]:
     """The names of all exercises."""
-    folder = [str(Path(__file__).parent)]
-    rooms = [importlib.import_module(f"{__package__}.{info.name}") for info in pkgutil.iter_modules(folder)]
-    return [each.id for room in rooms for each in getattr(room, "CHECKS", ())]
+    return [each.id for room in _rooms() for each in _checks(room)]
 
 
 def find(name: str) -> Check:
     """The check called `name`. Raises UnknownExercise."""
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise UnknownExercise(f"No exercise is called {name!r}. The nearest names: {', '.join(near)}.")
-    room = importlib.import_module(f"{__package__}.{name.partition('.')[0]}")
-    return next(each for each in room.CHECKS if each.id == name)
+    room = name.partition(".")[0]
+    for each in _checks(room) if room in _rooms() else ():
+        if each.id == name:
+            return each
+    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4) or names()
+    raise UnknownExercise(f"No exercise is called {name!r}. The nearest names: {', '.join(near)}.")
+
+
+def _rooms() -> list[str]:
+    return [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
+
+
+def _checks(room: str) -> tuple[Check, ...]:
+    return getattr(importlib.import_module(f"{__package__}.{room}"), "CHECKS", ())
 
 
 # Judging -------------------------------------------------------------------------------------------------------
@@ -155,7 +161,7 @@ def _check(exercise: Check, theirs: Any) -> Outcome:
         message = f"{called} is marked as the answer to {marked!r}: hand it to check({marked!r}, {called})."
         return Outcome(exercise.id, "failed", message)
     if is_open(theirs):
-        message = f"There is still an open place, `...`, where the code goes. Three hints: hint({exercise.id!r})."
+        message = f"There is still an open place (...) where the code goes. Three hints: hint({exercise.id!r})."
         return Outcome(exercise.id, "not attempted", message)
 
     wanted, found = _run(exercise, exercise.ours), _run(exercise, theirs)
@@ -165,22 +171,26 @@ def _check(exercise: Check, theirs: Any) -> Outcome:
     for (what, expected), (_, value) in zip(wanted.cases, found.cases, strict=False):
         result = compare(value, expected, exercise.tolerance)
         if result.fault:
-            mistake = _mistake(exercise, found)
             message = f"{what[0].upper()}{what[1:]} {result.fault}."
-            if mistake:
-                message = f"{called} equals one {mistake}.\n{message}"
-            return Outcome(exercise.id, "failed", message, mistake)
+            return _diagnosed(exercise, "failed", message, called, found)
         compared, largest = compared + result.count, max(largest, result.error)
     if found.error:
         asked = wanted.cases[min(len(found.cases), len(wanted.cases) - 1)][0]
         message = f"{called} raised {_described(found.error)}\nThe check had asked for {asked}."
-        return Outcome(exercise.id, "crashed", message, _mistake(exercise, found))
+        return _diagnosed(exercise, "crashed", message, called, found)
     if len(found.cases) != len(wanted.cases):
         message = f"{called} ended after {len(found.cases)} of {len(wanted.cases)} cases."
         return Outcome(exercise.id, "failed", message)
     rest = f"equal, the largest relative error {largest:.1g}" if largest else "exactly equal"
     message = f"All {compared:,} numbers that were compared are {rest}."
     return Outcome(exercise.id, "passed", message, compared=compared, error=largest)
+
+
+def _diagnosed(exercise: Check, status: Status, message: str, called: str, found: Run) -> Outcome:
+    mistake = _mistake(exercise, found)
+    if mistake:
+        message = f"{called} equals one {mistake}.\n{message}"
+    return Outcome(exercise.id, status, message, mistake)
 
 
 def _mistake(exercise: Check, found: Run) -> str | None:

@@ -107,7 +107,13 @@ class Progress:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         heads = ("exercise", "outcome", "numbers compared", "largest relative error")
         lines = [
-            (o.exercise, o.status, f"{o.compared:,}" if o else "", f"{o.error:.1g}" if o else "") for o in self.outcomes
+            (
+                o.exercise,
+                o.status,
+                f"{o.compared:,}" if o else "",
+                (f"{o.error:.1g}" if o.error else "exact") if o else "",
+            )
+            for o in self.outcomes
         ]
         page = f"<p>{self.sentence}</p>" + (table(heads, lines) if lines else "")
         return {"text/html": page, "text/plain": str(self)}

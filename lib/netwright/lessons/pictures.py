@@ -221,7 +221,7 @@ def share_reached(channels: np.ndarray) -> float:
 
 def draw_maps(maps: list[Tensor], strides: list[int]) -> figures.Picture:
     """Four channels of each feature map (1, channels, height, width), every pixel as it is, one scale for a map."""
-    figure, axes = figures.subplots(1, len(maps), figsize=(10, 2.6))
+    figure, axes = figures.subplots(1, len(maps), figsize=(10, 2.4))
     for axis, feature_map, stride in zip(axes, maps, strides, strict=True):
         _, channels, height, width = feature_map.shape
         chosen = feature_map[0, :: channels // 4][:4].float()  # (4, height, width)

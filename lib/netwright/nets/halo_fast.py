@@ -11,8 +11,9 @@ and reads them back, and that costs more than the arithmetic. Three ideas avoid 
 2. *Padding is never computed.* Keys outside the map hold zeros, so a row of them differs only by position, and
    sum over v of exp(row[u] + column[v]) = exp(row[u] + logsumexp(column)). One stand-in key for each row and column
    outside the map takes the padding's share of the softmax; in an 8x8 map with halo 3, 12 keys replace 132.
-3. *Pieces that fit the cache* (CPU). One block of the map at a time, for as many pictures as fit, in buffers used
-   again and again. Backward keeps nothing but the inputs and computes the softmax once more.
+3. *Pieces that fit the cache* (CPU). As many pictures at a time as fit with all their logits; if not even one does,
+   as many of its blocks. Blocks whose windows show equally much of the map go through one batched product, so a small
+   batch takes few operators. Backward keeps nothing but the inputs and computes the softmax once more.
 
 The price is this file, a second computation of the softmax in training, and no second derivative.
 """

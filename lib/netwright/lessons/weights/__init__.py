@@ -3,7 +3,7 @@
 Imports the engine, nets, weights, transforms, figures and probe.
 """
 
-from netwright.lessons.weights import maps, patients
+from netwright.lessons.weights import map_checks, maps, patients
 from netwright.lessons.weights.maps import audit, rename_key
 from netwright.lessons.weights.patients import FAULTS, Patient, make_patients
 from netwright.lessons.weights.pictures import (
@@ -15,7 +15,7 @@ from netwright.lessons.weights.pictures import (
     table,
 )
 
-CHECKS = (*maps.CHECKS, *patients.CHECKS)
+CHECKS = (*map_checks.CHECKS, *patients.CHECKS)
 
 __all__ = [
     "CHECKS",
@@ -28,6 +28,7 @@ __all__ = [
     "draw_preprocessing",
     "draw_strips",
     "make_patients",
+    "maps",
     "rename_key",
     "table",
 ]

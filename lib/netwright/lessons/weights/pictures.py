@@ -156,7 +156,7 @@ def draw_map(names: Mapping[str, str], state: Mapping[str, Tensor], block: str) 
     names: published key -> our name; state: published key -> tensor; block: the prefix of the block to show closely, as
     the publisher writes it ("layer1.0."). The left column is in alphabetical order, the right one in that of our net.
     """
-    figure, (whole, close) = figures.subplots(1, 2, figsize=(9, 5.2), width_ratios=(1, 1.35))
+    figure, (whole, close) = figures.subplots(1, 2, figsize=(9, 5.2), width_ratios=(1, 1.75))
     _draw_ribbons(whole, names, state)
     inside = list(dict.fromkeys((_module(key, block), _module(name)) for key, name in names.items() if block in key))
     _draw_lines(close, inside)
@@ -191,7 +191,7 @@ def _draw_ribbons(axis, names: Mapping[str, str], state: Mapping[str, Tensor]) -
         corners = [(0, top), (0.45, top), (0.55, our_top), (1, our_top)]
         corners += [(1, our_bottom), (0.55, our_bottom), (0.45, bottom), (0, bottom), (0, top)]
         steps = [Curve.MOVETO, *[Curve.CURVE4] * 3, Curve.LINETO, *[Curve.CURVE4] * 3, Curve.CLOSEPOLY]
-        axis.add_patch(PathPatch(Curve(corners, steps), facecolor=PARTS[_part(name)], alpha=0.75, linewidth=0.15))
+        axis.add_patch(PathPatch(Curve(corners, steps), facecolor=PARTS[_part(name)], edgecolor="white", linewidth=0.2))
     for x, column, label in ((0, places[0], _file_group), (1, places[1], lambda key: _net_group(names[key]))):
         spans = {}
         for key, (top, bottom) in column.items():
@@ -221,9 +221,9 @@ def _draw_lines(axis, pairs: list[tuple[str, str]]) -> None:
     for theirs, ours in pairs:
         ends = left.index(theirs), right.index(ours)
         axis.plot((0, 1), ends, color=PARTS[_part(ours)], linewidth=2.5, solid_capstyle="round")
-        axis.text(-0.04, ends[0], theirs, ha="right", va="center", fontsize=9, family="monospace")
-        axis.text(1.04, ends[1], ours, ha="left", va="center", fontsize=9, family="monospace")
-    axis.set(xlim=(-1.35, 2.5), ylim=(len(pairs) - 0.5, -0.5))
+        axis.text(-0.04, ends[0], theirs, ha="right", va="center", fontsize=8.5, family="monospace")
+        axis.text(1.04, ends[1], ours, ha="left", va="center", fontsize=8.5, family="monospace")
+    axis.set(xlim=(-1.9, 2.75), ylim=(len(pairs) - 0.5, -0.5))
     axis.axis("off")
 
 
@@ -284,13 +284,12 @@ def draw_strips(differences: Mapping[str, Difference], faults: Mapping[str, str]
         axis.spines[:].set_visible(False)
         at = difference.rows.index(difference.first) if difference.first else None
         if at is not None:
-            above = axis.get_xaxis_transform()
-            axis.plot(at, 1.12, "v", color="#d55e00", markersize=9, clip_on=False, transform=above)
+            axis.plot(at, -0.28, "v", color="#d55e00", markeredgecolor="white", markersize=12)
         place = f"departs at {difference.first.point}" if difference.first else "equal everywhere"
         line = f"{difference.architecture}, {place}"
         if letter in faults:
             line += f": {faults[letter]}"
-        axis.set_title(line, loc="right", fontsize=10, pad=5)
+        axis.set_title(line, loc="left", fontsize=10, pad=5)
         words.append(f"{letter}: {line}")
     bar = figure.colorbar(image, ax=axes, ticks=[0, -4, -8, -12, DEEPEST], pad=0.015, aspect=35)
     bar.ax.set_yticklabels(["≥ 1", "1e-4", "1e-8", "1e-12", f"≤ 1e{DEEPEST}"], fontsize=9)
