@@ -15,6 +15,7 @@ FLOORS = (
     {"nets"},
     {"weights"},
     {"images", "transforms", "imagenet", "figures"},
+    {"toys"},
     {"models", "inference"},
     {"probe"},
     {"views"},

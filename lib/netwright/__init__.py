@@ -32,6 +32,7 @@ _HOME_OF = {
     "pick_device": "device",
     "show": "figures",
     "subplots": "figures",
+    "ToyWorld": "toys.world",
 }
 
 __all__ = list(_HOME_OF)
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
     )
     from netwright.probe.difference import first_difference
     from netwright.probe.golden import golden_checkpoint, golden_input, golden_picture
+    from netwright.toys.world import ToyWorld
 
 
 def __getattr__(name: str):

@@ -96,8 +96,12 @@ def jupyterlab(folder: Path):
             _wait(lab, process)
             yield lab
         finally:
-            process.terminate()  # JupyterLab ends its kernels
-            process.wait(timeout=30)
+            process.terminate()  # JupyterLab ends its kernels, one after another
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _wait(lab: Lab, process, seconds: float = 60) -> None:

@@ -19,6 +19,7 @@ def test_a_notebook_runs_in_jupyterlab(page, lab, name):
     # The notebook scrolls inside the page, so the page has to be as tall as the notebook.
     height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-inner').scrollHeight")
     page.set_viewport_size({"width": 1200, "height": min(height + 100, 16000)})
+    page.evaluate("() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => (e.scrollTop = 0))")
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
     assert page.problems == []
     undescribed = page.locator(".jp-OutputArea-output img:not([alt]), .jp-OutputArea-output img[alt='']")

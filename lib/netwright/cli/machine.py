@@ -10,6 +10,7 @@ def add(commands) -> None:
     lab.set_defaults(run=_lab)
 
     notebooks = commands.add_parser("notebooks", help="build the notebooks of which the source has changed")
+    notebooks.add_argument("names", nargs="*", help="02 or 02_weights_proven; default: every notebook")
     notebooks.add_argument("--all", action="store_true", help="build every one")
     notebooks.set_defaults(run=_notebooks)
 
@@ -38,7 +39,7 @@ def _lab(options) -> int:
 def _notebooks(options) -> int:
     from netwright import notebooks
 
-    return notebooks.main(["--all"] if options.all else [])
+    return notebooks.main([*options.names, *["--all"] * options.all])
 
 
 def _bench(options) -> int:

@@ -83,7 +83,10 @@ def _about_the_weights(architecture: str, rows: Sequence[Row], suspects: set[str
 
 
 def _same(tensor: Tensor, golden: Tensor) -> bool:
-    return tensor.shape == golden.shape and torch.allclose(tensor.double(), golden.double(), rtol=1e-3, atol=1e-6)
+    if tensor.shape != golden.shape:
+        return False
+    # Nearly every tensor is equal in every bit, which is seen in a seventh of the time that closeness takes.
+    return torch.equal(tensor.float(), golden) or torch.allclose(tensor.float(), golden, rtol=1e-3, atol=1e-6)
 
 
 def _about_the_numbers(architecture: str, first: Row) -> Iterator[str]:
