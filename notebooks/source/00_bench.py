@@ -60,8 +60,7 @@ doctor.report()
 #
 # To be plain about the first: without a network the nets here are **untrained**. Their numbers come from a seed. That is
 # enough to *prove* that a net computes what it should, since a wrong net goes wrong on any numbers. It shows *nothing*
-# about what nets see. Where the doctor says "small nets that ship with the workbook", it speaks of trained ones that are
-# to come in a later release.
+# about what nets see. Small trained nets that ship with the workbook are to come in a later release.
 
 # %% [markdown]
 # ## One skeleton, four middles

@@ -347,9 +347,10 @@ def byobnet(key):
 check("weights.byobnet", byobnet)
 
 # %% [markdown]
-# The net with these names equals timm's. And a map is data, so it can be drawn. On the left the file in alphabetical order, on the right our net in the order in
-# which it runs, every tensor as high as it has numbers; and one block from close by. Look where the numbers are: the
-# early stages, which see the largest maps, hardly have any.
+# The net with these names equals timm's, says the first line below. And a map is data, so it can be drawn: on the left
+# the file in alphabetical order, on the right our net in the order in which it runs, every tensor as high as it has
+# numbers; and one block from close by. Look where the numbers are: the early stages, which see the largest maps, hardly
+# have any.
 
 # %%
 byobnet = theirs_or_ours("weights.byobnet", byobnet)
