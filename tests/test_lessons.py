@@ -33,7 +33,7 @@ def crash(*arguments, **options):
 def test_the_librarys_version_passes_and_says_how_much_was_compared(name):
     outcome = check(name, engine.find(name).ours)
     assert outcome.status == "passed" and outcome.compared >= 10, outcome
-    assert f"{outcome.compared:,} numbers" in outcome.message
+    assert f"{outcome.compared:,} values" in outcome.message
 
 
 @each_exercise
@@ -212,6 +212,7 @@ def test_progress_counts_the_last_outcome_of_each_exercise(monkeypatch):
         (torch.ones(2), torch.ones(2), None),
         (torch.ones(2) + 1e-12, torch.ones(2).double(), None),
         (torch.tensor([1.0, 1.5]), torch.ones(2), "50% of its 2 values differ"),
+        (torch.tensor(1.5), torch.tensor(2.0), "is 1.5, expected 2"),
         (torch.ones(2, 1), torch.ones(2), "has shape (2, 1), expected (2,)"),
         (torch.tensor([float("nan"), 1]), torch.ones(2), "not a number"),
         (None, torch.ones(2), "is None, expected a tensor"),

@@ -414,6 +414,9 @@ def test_classes_of_ones_own_have_the_readers_names_or_numbers(photo):
     assert {label for label, _ in answer} == {"cat", "dog", "bird"}
     assert sum(p for _, p in answer) == pytest.approx(1)
     assert [p for _, p in answer] == sorted((p for _, p in answer), reverse=True)
+    net.class_names = ["cat", "dog"]
+    with pytest.raises(ValueError, match="2 names, and the net has 3 classes"):
+        nw.classify(net, photo)
 
 
 def test_classify_needs_a_classifier_and_three_channels(photo):

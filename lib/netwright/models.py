@@ -153,6 +153,8 @@ def top_classes(net: nn.Module, logits: Tensor, k: int = 5) -> list[list[tuple[s
     names = getattr(net, "class_names", None)
     if names is None:
         names = [label.name for label in labels()] if net.num_classes == 1000 else range(net.num_classes)
+    if len(names) != net.num_classes:
+        raise ValueError(f"class_names has {len(names)} names, and the net has {net.num_classes} classes.")
     top = logits.float().softmax(dim=1).topk(min(k, net.num_classes))
     return [
         [(str(names[i]), p) for i, p in zip(indices, probabilities, strict=True)]

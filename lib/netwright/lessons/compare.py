@@ -50,6 +50,8 @@ def compare(found: Any, expected: Any, tolerance: float) -> Comparison:
         return Comparison(gap.numel(), math.inf, "holds values that are not a number")
     share = (gap > tolerance * expected.detach().abs().max()).double().mean().item()
     fault = f"is off by a relative error of {error:.2g}; {share:.0%} of its {gap.numel()} values differ"
+    if gap.numel() == 1:
+        fault = f"is {found.item():.6g}, expected {expected.item():.6g}"
     return Comparison(gap.numel(), error, fault if error > tolerance else None)
 
 

@@ -182,7 +182,7 @@ def _check(exercise: Check, theirs: Any) -> Outcome:
         message = f"{called} ended after {len(found.cases)} of {len(wanted.cases)} cases."
         return Outcome(exercise.id, "failed", message)
     rest = f"equal, the largest relative error {largest:.1g}" if largest else "exactly equal"
-    message = f"All {compared:,} numbers that were compared are {rest}."
+    message = f"All {compared:,} values that were compared are {rest}."
     return Outcome(exercise.id, "passed", message, compared=compared, error=largest)
 
 

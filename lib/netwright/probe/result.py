@@ -137,7 +137,8 @@ class Difference:
         heads = ("point", "read at", "status", "error", "expected: mean ± std, samples", "found")
         lines = ["".join(f"<th>{head}</th>" for head in heads)]
         for row in rows:
-            place = f"into {row.place[1:]}" if row.place.startswith(">") else row.place or "the net's output"
+            whole_net = "the net's input" if row.point == "input" else "the net's output"
+            place = f"into {row.place[1:]}" if row.place.startswith(">") else row.place or whole_net
             error = "" if row.error is None else f"{row.error:.1g}"
             values = (row.point, place, row.status, error, _numbers(row.expected), _numbers(row.found))
             style = ' style="font-weight: bold"' if row is self.first else ""
