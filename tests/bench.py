@@ -2,7 +2,7 @@
 
 Ratios above 1 mean that we are faster. The rival of an eager form is timm's faster memory format, that of a compiled
 one is timm compiled with the same settings (and, in the column before, timm's best eager form). What is measured is
-written to data/bench_<device>.json, with the machine it was measured on.
+written to data/bench_cpu.json, with the machine it was measured on. Only the CPU is measured here so far.
 """
 
 import argparse

@@ -419,6 +419,14 @@ def test_classes_of_ones_own_have_the_readers_names_or_numbers(photo):
         nw.classify(net, photo)
 
 
+def test_a_net_of_ones_own_is_told_how_to_say_what_its_pictures_look_like():
+    own = torch.nn.Conv2d(3, 1, 1)
+    with pytest.raises(ValueError, match="A Conv2d does not say"):
+        nw.transform_for(own)
+    [own.weights] = nw.list_weights("resnest14d.gluon_in1k")
+    assert nw.transform_for(own).input_size == (224, 224)
+
+
 def test_classify_needs_a_classifier_and_three_channels(photo):
     for net in (nw.create_model(SMALL, num_classes=0), nw.create_model(SMALL, features_only=True, out_indices=(0,))):
         with pytest.raises(ValueError, match="has no classifier"):

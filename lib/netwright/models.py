@@ -104,9 +104,15 @@ def transform_for(net: nn.Module, **options) -> Transform:
     For a net without published weights: ImageNet's mean and standard deviation, the net's own input size, 87.5 % crop.
     `options` are those of `Transform`: input_size, crop_pct, use_test_size.
     """
-    if net.weights is not None:
-        return Transform(net.weights.preprocessing, **options)
-    side = net.config.input_size
+    weights, config = getattr(net, "weights", None), getattr(net, "config", None)
+    if weights is not None:
+        return Transform(weights.preprocessing, **options)
+    if config is None:
+        raise ValueError(
+            f"A {type(net).__name__} does not say what its pictures look like. Give it the catalogue entry of its "
+            "weights (net.weights = nw.list_weights(…)[0]) or a NetConfig (net.config)."
+        )
+    side = config.input_size
     preprocessing = Preprocessing(
         input_size=(side, side),
         resize=int(side / 0.875),
