@@ -11,16 +11,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lib" / "netwright"
 # From the ground up. A floor imports from itself and from below.
 FLOORS = (
-    {"paths", "device"},
+    {"paths", "files", "device", "ranks"},
     {"nets"},
     {"weights"},
-    {"images", "transforms", "imagenet", "figures"},
+    {"images", "transforms", "imagenet", "figures", "pages"},
     {"toys"},
-    {"models", "inference"},
+    {"models", "inference", "trained"},
+    {"datasets", "bench"},
+    {"evaluate"},
     {"probe"},
     {"views"},
     {"lessons", "notebooks", "workbook"},
-    {"tune", "bench"},
+    {"tune"},
     {"cli", "__main__", "doctor"},
     {"__init__"},  # only names its exports; they are imported when they are asked for
 )

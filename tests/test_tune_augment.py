@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from netwright.datasets import Ticket
 from netwright.tune.augment import Augmentation, color_jitter, crop_box, erase, random_resized_crop, turn_hue
 from netwright.tune.policies import HIGHEST, IMAGENET_POLICY, RAND_OPERATIONS, AutoAugment, RandAugment, edit, value_at
-from netwright.tune.samplers import Ticket, TrainSampler
+from netwright.tune.samplers import Order
 from peers import timm, torchvision
 
 peer = timm.data.auto_augment
@@ -213,13 +214,12 @@ class Pictures(Dataset):
 
 @pytest.mark.parametrize("policy", (None, "auto", "rand"))
 def test_an_input_depends_on_its_ticket_alone_not_on_workers_or_on_what_came_before(policy):
-    data, sampler = Pictures(policy), TrainSampler(12, repeats=3)
-    whole = [data[ticket] for ticket in sampler]
+    data, tickets = Pictures(policy), Order(12, repeats=3).tickets(0)
+    whole = [data[ticket] for ticket in tickets]
     assert len({tensor.numpy().tobytes() for tensor in whole}) == 12  # four pictures, three times, never the same
     random.seed(1), np.random.seed(1), torch.manual_seed(1)  # nothing global is drawn from
-    sampler.start_at(0, seen=4)
     for workers in (0, 2):
-        loaded = torch.cat(list(DataLoader(data, batch_size=3, sampler=sampler, num_workers=workers)))
+        loaded = torch.cat(list(DataLoader(data, batch_size=3, sampler=tickets[4:], num_workers=workers)))
         assert loaded.equal(torch.stack(whole[4:]))
 
 

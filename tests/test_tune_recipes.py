@@ -9,13 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from netwright.datasets import Batch, Ticket
 from netwright.models import create_model, transform_for
 from netwright.nets.config import Block, NetConfig, Split, Stage, Stem
-from netwright.tune import RecipeError, Ticket, augmentation_for, build, find, recipes, sampler_for
+from netwright.tune import RecipeError, TrainBatches, augmentation_for, build, find, order_for, recipes
+from netwright.tune.augment import Augmentation
 from netwright.tune.freeze import is_frozen
 from netwright.tune.optimisers import Lamb
-from netwright.tune.randomness import Purpose, generator
 from netwright.tune.recipes import parse
+from netwright.tune.step import TrainingStep
 
 FILE = Path(__file__).parents[1] / "lib" / "netwright" / "tune" / "recipes.toml"
 TABLES = tomllib.loads(FILE.read_text(encoding="utf-8"))
@@ -81,52 +83,32 @@ def test_every_recipe_trains_and_goes_on_bit_for_bit_after_an_interruption(name)
 
 
 def train(recipe, stop: int | None = None) -> tuple[list[float], dict]:
-    """The loop that `Parts` describes: losses, and every tensor in the end.
+    """Two short epochs: the loss of each step, and every tensor in the end.
 
     After `stop` steps everything is thrown away but what a checkpoint would hold, and made anew.
     """
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (36, 40, 3), dtype=np.uint8))
+    step, batches, augmentation = begin(recipe)
+    losses = []
+    while len(losses) < 2 * STEPS:
+        if len(losses) == stop:
+            saved = copy.deepcopy(step.state_dict())
+            step, batches, augmentation = begin(recipe)
+            step.load_state_dict(saved)
+        batches.start_at(len(losses))
+        tickets = next(iter(batches))
+        images = torch.stack([augmentation(picture, ticket) for ticket in tickets])
+        numbers = torch.tensor([ticket.index for ticket in tickets])
+        losses.append(step(len(losses), [Batch(images, numbers % 3, numbers)]).loss.item())
+    average = step.parts.ema.net.state_dict() if step.parts.ema else {}
+    return losses, step.net.state_dict() | {f"average.{key}": tensor for key, tensor in average.items()}
+
+
+def begin(recipe) -> tuple[TrainingStep, TrainBatches, Augmentation]:
     net = tiny(recipe)
     parts = build(recipe, net, steps_per_epoch=STEPS, batch=8, epochs=2)
-    augmentation, sampler = augmentation_for(recipe, transform_for(net)), sampler_for(recipe, 8 * STEPS)
-    torch.manual_seed(1)  # dropout, stochastic depth and DropBlock draw from it
-    losses = []
-    for step in range(2 * STEPS):
-        if step == stop:
-            saved = copy.deepcopy(
-                (net.state_dict(), parts.optimiser.state_dict(), parts.ema and parts.ema.state_dict())
-            )
-            random_state = torch.get_rng_state()
-            net = tiny(recipe)
-            parts = build(recipe, net, steps_per_epoch=STEPS, batch=8, epochs=2)
-            net.load_state_dict(saved[0])
-            parts.optimiser.load_state_dict(saved[1])
-            if parts.ema:
-                parts.ema.load_state_dict(saved[2])
-            augmentation, sampler = augmentation_for(recipe, transform_for(net)), sampler_for(recipe, 8 * STEPS)
-            torch.set_rng_state(random_state)
-        epoch, seen = divmod(step, STEPS)
-        sampler.start_at(epoch, 8 * seen)
-        batch = list(sampler)[:8]
-        images = torch.stack([augmentation(picture, ticket) for ticket in batch])
-        target = torch.tensor([ticket.index % 3 for ticket in batch])
-        if parts.drop_block:
-            parts.drop_block.set_epoch(epoch, 2)
-        parts.schedule.apply(parts.optimiser, step)
-        if parts.mixing:
-            draw = parts.mixing.draw(generator(0, Purpose.MIXING, step), *images.shape[2:])
-            images, target = parts.mixing.apply(images, target, draw)
-        loss = parts.loss(net.train()(images), target)
-        parts.optimiser.zero_grad()
-        loss.backward()
-        if parts.clip_norm:
-            torch.nn.utils.clip_grad_norm_(net.parameters(), parts.clip_norm)
-        parts.optimiser.step()
-        if parts.ema:
-            parts.ema.update(net)
-        losses.append(loss.item())
-    average = parts.ema.net.state_dict() if parts.ema else {}
-    return losses, net.state_dict() | {f"average.{key}": tensor for key, tensor in average.items()}
+    batches = TrainBatches(order_for(recipe, 8 * STEPS), 8, epochs=2)
+    return TrainingStep(net, parts, batch=8, epochs=2), batches, augmentation_for(recipe, transform_for(net))
 
 
 def test_the_rate_follows_the_batch():
@@ -153,7 +135,7 @@ def test_parts_are_what_the_recipe_says():
     parts = build(a1, tiny(a1), steps_per_epoch=STEPS, batch=8)
     assert isinstance(parts.optimiser, Lamb) and (parts.mixing.smoothing, parts.mixing.cutmix) == (0.1, 1.0)
     assert parts.optimiser.param_groups[0]["lr"] == parts.schedule.rate(0)
-    assert sampler_for(a1, 600).repeats == 3
+    assert order_for(a1, 600).repeats == 3
     net = tiny(resnest)
     assert len(build(resnest, net, steps_per_epoch=STEPS, batch=8).drop_block.hooks) == 9 and net.drop_rate == 0.2
     augmentation = augmentation_for(resnest, transform_for(net), seed=3)

@@ -1,110 +1,116 @@
-"""Who sees which picture when: the orders of torch and timm, exact resume, every test picture exactly once."""
+"""Who is trained on which picture when: the orders of torch and timm, exact resume, shares that mix alike."""
 
 from collections import Counter
 
 import pytest
-from torch.utils.data import DataLoader, Dataset
+import torch
 from torch.utils.data.distributed import DistributedSampler
 
-from netwright.tune.samplers import EvalSampler, Ticket, TrainSampler
+from netwright.datasets import EveryPicture, Inputs, Ticket, ToyPictures, loader
+from netwright.toys import ToyWorld
+from netwright.tune.mixing import Draw, Mixing
+from netwright.tune.samplers import Order, TrainBatches
 from peers import timm
 
 
-class Echo(Dataset):
-    """Gives back what it is asked for."""
-
-    def __init__(self, length: int):
-        self.length = length
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, ticket):
-        return tuple(ticket)
+def indices(tickets) -> list[int]:
+    return [ticket.index for ticket in tickets]
 
 
 @pytest.mark.parametrize("length", (1, 10, 11, 300))
-@pytest.mark.parametrize("world", (1, 3, 4))
-def test_an_epoch_is_dealt_out_as_torch_does(length, world):
-    for rank in range(world):
-        peer = DistributedSampler(range(length), world, rank, shuffle=True, seed=0)
-        mine = TrainSampler(length, rank=rank, world=world)
-        for epoch in (0, 5):
-            peer.set_epoch(epoch)
-            mine.start_at(epoch)
-            assert [ticket.index for ticket in mine] == list(peer)
-            assert len(mine) == len(peer)
+def test_an_epoch_is_shuffled_as_torch_does(length):
+    peer = DistributedSampler(range(length), 1, 0, shuffle=True, seed=0)
+    for epoch in (0, 5):
+        peer.set_epoch(epoch)
+        assert indices(Order(length).tickets(epoch)) == list(peer)
 
 
 @pytest.mark.parametrize("length", (100, 257, 1000))
-@pytest.mark.parametrize("world", (1, 2, 3))
-def test_repeated_augmentation_is_that_of_timm(length, world):
-    for rank in range(world):
-        peer = timm.data.distributed_sampler.RepeatAugSampler(range(length), world, rank)
-        mine = TrainSampler(length, repeats=3, rank=rank, world=world)
-        for epoch in (0, 2):
-            peer.set_epoch(epoch)
-            mine.start_at(epoch)
-            assert [ticket.index for ticket in mine] == list(peer)
-            assert len(mine) == len(peer)
+def test_repeated_augmentation_is_that_of_timm(length):
+    peer = timm.data.distributed_sampler.RepeatAugSampler(range(length), 1, 0)
+    for epoch in (0, 2):
+        peer.set_epoch(epoch)
+        tickets = Order(length, repeats=3).tickets(epoch)
+        assert indices(tickets) == list(peer)
+        assert len(set(tickets)) == len(tickets)  # each copy has an augmentation of its own
 
 
-@pytest.mark.parametrize("length, world, repeats", ((100, 2, 1), (101, 4, 1), (600, 3, 3), (5, 4, 3), (1, 3, 1)))
-def test_no_two_sightings_of_an_epoch_share_a_ticket(length, world, repeats):
-    tickets = [t for r in range(world) for t in TrainSampler(length, repeats=repeats, rank=r, world=world)]
-    assert len(set(tickets)) == len(tickets)  # so each copy has an augmentation of its own
-
-
-def test_repeats_stand_in_a_row_and_ranks_share_them():
-    alone = [t.index for t in TrainSampler(512, repeats=3)]
-    assert Counter(Counter(alone).values()) == {3: 170, 2: 1}
-    shares = [[t.index for t in TrainSampler(512, repeats=3, rank=r, world=3)] for r in range(3)]
-    assert shares[0] == shares[1] == shares[2]
-
-
-@pytest.mark.parametrize("repeats", (1, 3))
-def test_a_resumed_epoch_is_the_rest_of_it_with_any_number_of_workers(repeats):
-    mine = TrainSampler(300, seed=4, repeats=repeats, rank=1, world=2)
-    mine.start_at(epoch=7)
-    whole = list(mine)
-    for seen in (0, 1, 40, len(mine)):
-        mine.start_at(7, seen)
-        assert list(mine) == whole[seen:]
-    mine.start_at(7, 40)
-    for workers in (0, 2):
-        fetched = [
-            Ticket(*row)
-            for batch in DataLoader(Echo(300), batch_size=16, sampler=mine, num_workers=workers)
-            for row in zip(*(column.tolist() for column in batch), strict=True)
-        ]
-        assert fetched == whole[40:]
+def test_repeats_stand_in_a_row():
+    assert Counter(Counter(indices(Order(512, repeats=3).tickets(0))).values()) == {3: 170, 2: 1}
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = set()
-    for seed in range(4):
-        mine = TrainSampler(50, seed=seed)
-        for epoch in range(4):
-            mine.start_at(epoch)
-            orders.add(tuple(t.index for t in mine))
+    orders = {tuple(indices(Order(50, seed).tickets(epoch))) for seed in range(4) for epoch in range(4)}
     assert len(orders) == 16
+
+
+@pytest.mark.parametrize("world, accumulate", ((1, 1), (2, 1), (1, 2), (2, 3), (3, 1)))
+@pytest.mark.parametrize("batch", (12, 13, 32))
+def test_a_batch_is_the_same_however_it_is_dealt_out(world, accumulate, batch):
+    order = Order(100)
+    whole = [set(tickets) for tickets in TrainBatches(order, batch, epochs=2)]
+    dealt = [
+        list(TrainBatches(order, batch, epochs=2, accumulate=accumulate, rank=rank, world=world))
+        for rank in range(world)
+    ]
+    for step, wanted in enumerate(whole):
+        parts = [part for mine in dealt for part in mine[step * accumulate : (step + 1) * accumulate]]
+        assert sum(map(len, parts)) == batch and set().union(*parts) == wanted
+        assert all(parts)
+
+
+@pytest.mark.parametrize("world, batch", ((2, 12), (3, 12), (2, 13), (2, 10)))
+def test_shares_mix_the_pictures_that_the_whole_batch_would(world, batch):
+    mixing, draw = Mixing(num_classes=100, mixup=1.0), Draw(0.3)
+    (whole,) = TrainBatches(Order(batch), batch)
+
+    def mixed(tickets):
+        numbers = torch.tensor(indices(tickets))
+        images, targets = mixing.apply(numbers.float().view(-1, 1, 1, 1), numbers, draw)
+        return dict(zip(numbers.tolist(), zip(images.flatten().tolist(), targets, strict=True), strict=True))
+
+    wanted = mixed(whole)
+    for rank in range(world):
+        (share,) = TrainBatches(Order(batch), batch, rank=rank, world=world)
+        for number, (image, target) in mixed(share).items():
+            assert image == wanted[number][0] and target.equal(wanted[number][1])
+
+
+@pytest.mark.parametrize("repeats", (1, 3))
+def test_a_resumed_training_is_the_rest_of_it_with_any_number_of_workers(repeats):
+    order = Order(300, seed=4, repeats=repeats)
+    mine = TrainBatches(order, 16, epochs=3, accumulate=2)
+    whole = list(mine)
+    assert len(whole) == len(mine) == 3 * mine.steps_per_epoch * 2
+    for step in (0, 1, mine.steps_per_epoch, mine.steps_per_epoch + 3, 3 * mine.steps_per_epoch):
+        mine.start_at(step)
+        assert list(mine) == whole[2 * step :] and len(mine) == len(whole) - 2 * step
+    mine.start_at(40)
+    pictures = ToyPictures(ToyWorld("train", length=300, size=32))
+    for workers in (0, 2):
+        fetched = [b.indices.tolist() for b in loader(Inputs(pictures, None, lambda p: p), mine, workers=workers)]
+        assert fetched == [indices(tickets) for tickets in whole[80:]]
 
 
 @pytest.mark.parametrize("length", (0, 1, 7, 8, 101))
 @pytest.mark.parametrize("world", (1, 2, 3, 8))
 def test_evaluation_counts_every_picture_exactly_once(length, world):
-    samplers = [EvalSampler(length, rank=rank, world=world) for rank in range(world)]
-    assert sorted(ticket.index for sampler in samplers for ticket in sampler) == list(range(length))
-    assert [len(sampler) for sampler in samplers] == [len(list(sampler)) for sampler in samplers]
+    shares = [EveryPicture(length, 3, rank=rank, world=world) for rank in range(world)]
+    assert sorted(t.index for share in shares for batch in share for t in batch) == list(range(length))
+    assert [len(share) for share in shares] == [len(list(share)) for share in shares]
+    assert all(isinstance(t, Ticket) for share in shares for batch in share for t in batch)
 
 
 @pytest.mark.parametrize(
     "make, words",
     (
-        (lambda: TrainSampler(0), "empty"),
-        (lambda: TrainSampler(5, rank=2, world=2), "rank=2"),
-        (lambda: TrainSampler(5).start_at(0, 6), "6 cannot have been seen"),
-        (lambda: EvalSampler(5, rank=-1), "rank=-1"),
+        (lambda: Order(0), "empty"),
+        (lambda: Order(5, repeats=0), "repeats=0"),
+        (lambda: TrainBatches(Order(5), 6), "batch of 6 cannot be taken from an epoch of 5"),
+        (lambda: TrainBatches(Order(8), 4, rank=2, world=2), "rank=2"),
+        (lambda: TrainBatches(Order(8), 4, world=2, accumulate=2), "batch of 8 or more"),
+        (lambda: EveryPicture(5, 2, rank=-1), "rank=-1"),
+        (lambda: EveryPicture(5, 0), "batch=0"),
     ),
 )
 def test_errors_name_the_way_out(make, words):

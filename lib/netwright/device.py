@@ -4,6 +4,7 @@ Imports nothing of the project.
 """
 
 import os
+import sys
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,25 @@ def pick_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def chosen_device(name: str | None = None) -> torch.device:
+    """The device called `name`, one of torch's names; the best one for None or "auto".
+
+    Of several GPUs it is the one that `torchrun` gives to this process. Raises ValueError where torch cannot use it.
+    """
+    if name in (None, "auto"):
+        device = pick_device()
+    else:
+        try:
+            device = torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:  # unknown, or not in this machine or this build of torch
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ValueError(f"Device {name}: torch cannot use it ({reason}). auto would be {pick_device()}.") from error
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
 
 
 class Memory(NamedTuple):
@@ -40,6 +60,20 @@ def device_memory(device: torch.device) -> Memory:
         total = torch.mps.recommended_max_memory()
         return Memory(total - torch.mps.driver_allocated_memory(), total)
     return _system_memory()
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that tensors on a GPU, or this process on a CPU, have held so far; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def cores() -> int:

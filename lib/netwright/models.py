@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from netwright import trained
 from netwright.imagenet import labels
 from netwright.nets.config import NetConfig
 from netwright.nets.net import FeatureNet, ResidualNet
@@ -98,22 +99,43 @@ def create_model(
     return FeatureNet(net, out_indices) if features_only else net
 
 
+def config_of(name: str) -> NetConfig:
+    """The configuration of the architecture that any name of a net or of weights means. Raises UnknownModel."""
+    return _resolve(name)[1]
+
+
+def load_run(path: str | os.PathLike) -> ResidualNet:
+    """The net that a finetuning made: the best one of a run's folder, or that in a file; with its classes' names.
+
+    Raises NotTrainedHere where there is none, and what `create_model` raises.
+    """
+    return create_model(trained.about(path)["model"], weights=trained.file_of(path))
+
+
 def transform_for(net: nn.Module, **options) -> Transform:
     """Resize, centre crop and normalise exactly as the net's weights were evaluated by their publisher.
 
-    For a net without published weights: ImageNet's mean and standard deviation, the net's own input size, 87.5 % crop.
-    `options` are those of `Transform`: input_size, crop_pct, use_test_size.
+    For a net without published weights: `preprocessing_of`. `options` are those of `Transform`: input_size,
+    crop_pct, use_test_size.
     """
-    weights, config = getattr(net, "weights", None), getattr(net, "config", None)
-    if weights is not None:
-        return Transform(weights.preprocessing, **options)
+    return Transform(preprocessing_of(net), **options)
+
+
+def preprocessing_of(net: nn.Module) -> Preprocessing:
+    """How a picture becomes an input: as the net says (`net.preprocessing`), or its published weights (`net.weights`).
+
+    Else ImageNet's mean and standard deviation, the net's own input size and an 87.5 % crop.
+    """
+    own, weights, config = (getattr(net, name, None) for name in ("preprocessing", "weights", "config"))
+    if own is not None or weights is not None:
+        return own or weights.preprocessing
     if config is None:
         raise ValueError(
             f"A {type(net).__name__} does not say what its pictures look like. Give it the catalogue entry of its "
             "weights (net.weights = nw.list_weights(…)[0]) or a NetConfig (net.config)."
         )
     side = config.input_size
-    preprocessing = Preprocessing(
+    return Preprocessing(
         input_size=(side, side),
         resize=int(side / 0.875),
         crop_pct=0.875,
@@ -125,7 +147,6 @@ def transform_for(net: nn.Module, **options) -> Transform:
         test_input_size=None,
         test_crop_pct=None,
     )
-    return Transform(preprocessing, **options)
 
 
 @torch.inference_mode()
@@ -251,7 +272,18 @@ def _load(config, given: Path | Mapping[str, Tensor], num_classes, options) -> R
         net = ResidualNet(config, num_classes=classes if num_classes is None else num_classes, **options)
     new_classifier = num_classes not in (None, classes)
     load_into(net, state, new_classifier=new_classifier, new_input=True, source="" if held_by_caller else str(given))
+    if not held_by_caller:
+        _recall(net, given, new_classifier)
     return net
+
+
+def _recall(net: ResidualNet, file: Path, new_classifier: bool) -> None:
+    """Tell `net` what a file that was saved here says of it."""
+    with contextlib.suppress(trained.NotTrainedHere):
+        said = trained.about(file)
+        net.preprocessing = trained.preprocessing(said)
+        if not new_classifier and net.num_classes:
+            net.class_names = tuple(said["class_names"])
 
 
 def _tell(entry: Weights | None) -> None:

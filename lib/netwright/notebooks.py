@@ -1,6 +1,6 @@
 """From a notebook's source to the executed page: building notebooks, and judging them by the house rules.
 
-Imports nothing of the project. What only building needs (jupytext, nbclient) is imported where it is used.
+Imports files. What only building needs (jupytext, nbclient) is imported where it is used.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from netwright.files import replace_file
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_CELLS = 40
@@ -247,13 +249,6 @@ def _write(path: Path, notebook) -> None:
 
     nbformat.validate(notebook)
     replace_file(path, nbformat.writes(notebook) + "\n")
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a whole file or none: an interruption leaves what was there."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8", newline="\n")
-    new.replace(path)
 
 
 def main(argv=None) -> int:

@@ -36,6 +36,7 @@ class Transform:
     """
 
     def __init__(self, preprocessing, *, input_size=None, crop_pct: float | None = None, use_test_size: bool = False):
+        self.preprocessing = preprocessing
         self.pipeline = _one_of("pipeline", preprocessing.pipeline, _PIXEL_SCALE)
         self.interpolation = _one_of("interpolation", preprocessing.interpolation, _INTERPOLATION)
         _one_of("crop_mode", preprocessing.crop_mode, ("center",))

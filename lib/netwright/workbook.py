@@ -1,6 +1,6 @@
 """What `make lab` does: the reader's own copies of the notebooks, exercises open, and JupyterLab on the first of them.
 
-Imports `notebooks`.
+Imports files and notebooks.
 """
 
 import json
@@ -10,7 +10,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from netwright.notebooks import METADATA, ROOT, NotebookError, replace_file
+from netwright.files import replace_file
+from netwright.notebooks import METADATA, ROOT, NotebookError
 
 _SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\b.*?^[ \t]*### END SOLUTION\b[^\n]*", re.DOTALL | re.MULTILINE)
 

@@ -104,28 +104,15 @@ def _features(options) -> int:
 
 def _net(options):
     """The net in evaluation mode on its device, and the transform of its weights."""
+    from netwright.device import chosen_device
     from netwright.models import create_model, transform_for
 
-    device = _device(options.device)
+    device = chosen_device(options.device)
     if options.weights:
         net = create_model(options.model, weights=options.weights)
     else:
         net = create_model(options.model, pretrained=True)
     return net.eval().to(device), transform_for(net), device
-
-
-def _device(name: str):
-    import torch
-
-    from netwright.device import pick_device
-
-    if name == "auto":
-        return pick_device()
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # unknown, or not in this machine or this build of torch
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(f"--device {name}: torch cannot use it ({reason}). auto would be {pick_device()}.") from error
 
 
 def _batches(pictures, transform, failures):

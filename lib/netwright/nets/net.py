@@ -52,6 +52,7 @@ class ResidualNet(nn.Module):
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
         self.weights = None  # the catalogue entry of the weights inside, once some have been loaded
+        self.preprocessing = None  # how a picture becomes an input, where that is not the weights' own way
 
         norm, act = config.norm, config.activation
         self.stem = StemLayers(config.stem, in_chans, norm, act)
@@ -169,6 +170,11 @@ class FeatureNet(nn.Module):
     def weights(self):
         """The catalogue entry of the weights inside, or None."""
         return self.net.weights
+
+    @property
+    def preprocessing(self):
+        """How a picture becomes an input, or None where that is the weights' own way."""
+        return self.net.preprocessing
 
     @property
     def config(self) -> NetConfig:

@@ -1,4 +1,4 @@
-"""From a picture to a training input: crop, flip, edit, jitter, normalise, erase. Imports Pillow, numpy, torch, tune.
+"""From a picture to a training input: crop, flip, edit, jitter, normalise, erase. Imports datasets, tune.
 
 The same ticket always gives the same input: see `randomness`.
 """
@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
+from netwright.datasets.inputs import Ticket
 from netwright.tune.policies import AutoAugment, RandAugment
 from netwright.tune.randomness import Purpose, generator
-from netwright.tune.samplers import Ticket
 
 _FILTERS = {
     "bilinear": (Image.Resampling.BILINEAR,),
@@ -64,6 +64,14 @@ class Augmentation:
         rng = generator(self.seed, Purpose.AUGMENTATION, *ticket)
         return erase(self.normalise(self.show(picture, rng)), rng, self.erasing)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether a square picture of the input's size goes through as it is."""
+        edits = (self.flip, self.jitter, self.hue, self.erasing)
+        return (
+            self.crop_area == 1 and self.policy is None and not any(edits) and self.input_size[0] == self.input_size[1]
+        )
+
     def show(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         """What the net will see, before normalisation: for a figure."""
         filters = _FILTERS[self.interpolation]
@@ -79,9 +87,12 @@ class Augmentation:
 
     def normalise(self, picture: Image.Image) -> Tensor:
         """(x / 255 - mean) / std, as (3, height, width): the arithmetic of evaluation (`transforms.Transform`)."""
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().to(torch.float32).div_(255)
+        return self.normalise_pixels(torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
+
+    def normalise_pixels(self, pixels: Tensor) -> Tensor:
+        """The same for pixels that are there already: uint8 (…, 3, height, width) to float32."""
         mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std)
+        return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
 
 
 def random_resized_crop(

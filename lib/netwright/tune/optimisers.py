@@ -3,6 +3,7 @@
 Imports torch.
 """
 
+import inspect
 from collections.abc import Iterable
 from itertools import accumulate
 
@@ -174,4 +175,8 @@ def make_optimiser(name: str, groups: list[dict], lr: float, **options) -> torch
     """
     if name not in OPTIMISERS:
         raise ValueError(f"No optimiser is called {name!r}: choose one of {', '.join(OPTIMISERS)}.")
-    return OPTIMISERS[name](groups, lr=lr, **{key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    if foreign := sorted(set(given) - set(inspect.signature(OPTIMISERS[name].__init__).parameters)):
+        unset = " ".join(f"--set optimiser.{key}=" for key in foreign)
+        raise ValueError(f"The optimiser {name} has no {' and no '.join(foreign)}. Leave it out: {unset}")
+    return OPTIMISERS[name](groups, lr=lr, **given)

@@ -19,7 +19,7 @@ from netwright.tune.mixing import Mixing
 from netwright.tune.optimisers import make_optimiser, param_groups
 from netwright.tune.recipes import Recipe, RecipeError
 from netwright.tune.regularise import DropBlock
-from netwright.tune.samplers import TrainSampler
+from netwright.tune.samplers import Order
 from netwright.tune.schedule import Schedule
 
 
@@ -108,16 +108,16 @@ def augmentation_for(recipe: Recipe, transform: Transform, *, seed: int = 0) -> 
     part = recipe.augmentation
     return Augmentation(
         input_size=tuple(transform.input_size),
-        mean=tuple(transform.mean.flatten().tolist()),
-        std=tuple(transform.std.flatten().tolist()),
+        mean=tuple(transform.preprocessing.mean),  # transform.mean is in units of its pipeline
+        std=tuple(transform.preprocessing.std),
         seed=seed,
         **{f.name: getattr(part, f.name) for f in fields(part) if f.name != "repeats"},
     )
 
 
-def sampler_for(recipe: Recipe, length: int, *, seed: int = 0, rank: int = 0, world: int = 1) -> TrainSampler:
-    """In which order the recipe shows `length` training pictures to `rank`."""
-    return TrainSampler(length, seed=seed, repeats=recipe.augmentation.repeats, rank=rank, world=world)
+def order_for(recipe: Recipe, length: int, *, seed: int = 0) -> Order:
+    """In which order the recipe shows `length` training pictures."""
+    return Order(length, seed, recipe.augmentation.repeats)
 
 
 def _check_net(recipe: Recipe, net: nn.Module) -> None:

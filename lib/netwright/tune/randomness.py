@@ -13,6 +13,7 @@ class Purpose(IntEnum):
 
     AUGMENTATION = 1
     MIXING = 2
+    DROPPING = 3
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

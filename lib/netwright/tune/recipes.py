@@ -68,7 +68,7 @@ class MixingPart:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationPart:
-    """See `Augmentation`; `repeats`: see `TrainSampler`."""
+    """See `Augmentation`; `repeats`: see `Order`."""
 
     crop_area: float
     interpolation: Literal["bilinear", "bicubic", "random"]

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 CONNECT_TIMEOUT = 10.0  # seconds
 STALL_TIMEOUT = 30.0  # seconds without a single byte
 ATTEMPTS = 4  # in a row without progress, at one address
@@ -81,6 +83,33 @@ def download(url: str, partial: Path, *, size: int | None = None, progress: bool
             wait = pause if pause is not None else BACKOFF * 2 ** max(fruitless - 1, 0)
             say(f"{_name(url)}: {reason}; trying again.", progress)
             time.sleep(min(wait, LONGEST_PAUSE))
+
+
+def download_whole(
+    url: str, partial: Path, wanted: str, *, size: int | None = None, progress: bool = True
+) -> Downloaded:
+    """`download`, and once more from the first byte if the parts of several attempts do not make sha256 ``wanted``.
+
+    ``wanted`` may be the start of a sha256. Whether the whole has it is still to be looked at.
+    """
+    got = download(url, partial, size=size, progress=progress)
+    if got.resumed and not got.sha256.startswith(wanted):
+        say(f"{_name(url)}: the parts do not fit together; fetching it whole.", progress)
+        discard(partial)
+        got = download(url, partial, size=size, progress=progress)
+    return got
+
+
+def hold(lock: Path, what: str, progress: bool) -> FileLock:
+    """The lock, held: one process at a time fetches ``what``, and the others wait here. To be released. Raises OSError."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        say(f"Another process is fetching {what}; waiting for it.", progress)
+        held.acquire(poll_interval=0.2)
+    return held
 
 
 def ensure_reachable(url: str) -> None:

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from netwright.weights import cache, download
 from netwright.weights.cache import Place
 from netwright.weights.catalogue import File, Weights, catalogue, find
-from netwright.weights.download import OutOfSpace, SourceFailed, discard, ensure_reachable, ensure_space, say, sha256_of
+from netwright.weights.download import (
+    OutOfSpace,
+    SourceFailed,
+    discard,
+    ensure_reachable,
+    ensure_space,
+    hold,
+    say,
+    sha256_of,
+)
 
 
 class WeightsUnavailable(RuntimeError):
@@ -112,14 +119,8 @@ def _refuse(file: File, path: Path, movable: bool) -> str:
 @contextlib.contextmanager
 def _alone(weights: Weights, progress: bool) -> Iterator[None]:
     """One download at a time for each set of weights, over all processes that share the folder."""
-    lock = FileLock(cache.folder() / f"{weights.name}.lock")
     try:
-        cache.folder().mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"Another process is fetching {weights.name}; waiting for it.", progress)
-            lock.acquire(poll_interval=0.2)
+        lock = hold(cache.folder() / f"{weights.name}.lock", weights.name, progress)
     except OSError as error:
         raise _not_writable(weights, error) from error
     try:
@@ -165,11 +166,7 @@ def _from_server(file: File, progress: bool) -> Path:
     target = cache.folder() / file.filename
     partial = target.with_name(f"{target.name}.partial")
     wanted = file.sha256 or file.sha256_prefix
-    got = download.download(file.url, partial, size=file.size, progress=progress)
-    if got.resumed and not got.sha256.startswith(wanted):
-        say(f"{file.filename}: the parts do not fit together; fetching it whole.", progress)
-        discard(partial)
-        got = download.download(file.url, partial, size=file.size, progress=progress)
+    got = download.download_whole(file.url, partial, wanted, size=file.size, progress=progress)
     if not got.sha256.startswith(wanted):
         sentence = _refuse(file, partial, movable=True)
         discard(partial)
