@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from netwright.nets.config import Block, Halo, NetConfig, Split, Stage, Stem
-from netwright.nets.zoo import CONFIGS
+from netwright.nets.zoo import ALL
 
 # One block of every kind that the workbook teaches.
 TINY = NetConfig(
@@ -28,11 +28,11 @@ TINY = NetConfig(
 @contextlib.contextmanager
 def tiny_net():
     """While it lasts, `create_model("tiny")` makes a net of TINY."""
-    CONFIGS["tiny"] = TINY
+    ALL["tiny"] = TINY
     try:
         yield "tiny"
     finally:
-        del CONFIGS["tiny"]
+        del ALL["tiny"]
 
 
 def write_folder(folder: Path, classes: int = 3, pictures: int = 8, side: int = 40, seed: int = 0) -> Path:

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from netwright import trained
+from netwright import paths, trained
 from netwright.imagenet import labels
 from netwright.nets.config import NetConfig
 from netwright.nets.net import FeatureNet, ResidualNet
-from netwright.nets.zoo import CONFIGS
+from netwright.nets.zoo import ALL, CONFIGS, TOYS
 from netwright.transforms import Transform
 from netwright.weights import cache, catalogue
 from netwright.weights.catalogue import Preprocessing, UnknownWeights, Weights
@@ -38,8 +38,8 @@ class UnknownModel(KeyError):
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all architectures that match `pattern`, a shell pattern such as "*halo*"."""
-    return fnmatch.filter(CONFIGS, pattern)
+    """Names of all architectures that match `pattern`, a shell pattern such as "*halo*"; toy nets come last."""
+    return fnmatch.filter(ALL, pattern)
 
 
 def list_weights(pattern: str = "*") -> list[Weights]:
@@ -67,8 +67,8 @@ def create_model(
 ) -> ResidualNet | FeatureNet:
     """A net by its name: untrained, with published weights, or with your own.
 
-    name: an architecture ("resnext50_32x4d"), any publisher's name of some weights ("ssl_resnext101_32x16d",
-    "halonet50ts.a1h_in1k"), or a `NetConfig` of your own.
+    name: an architecture ("resnext50_32x4d"), a toy net ("toy_halonet"), any publisher's name of some weights
+    ("ssl_resnext101_32x16d", "halonet50ts.a1h_in1k"), or a `NetConfig` of your own.
     pretrained: load the weights that the name means, or the architecture's default ones.
     weights: which instead: a tag ("fb_ssl_yfcc100m_ft_in1k"), a publisher's name, a file, or a state dict.
     num_classes: None for as many as the weights have (1000 without weights); another number makes a new classifier;
@@ -97,6 +97,11 @@ def create_model(
         net.weights = entry
         _tell(entry)
     return FeatureNet(net, out_indices) if features_only else net
+
+
+def toy_weights(name: str) -> Path:
+    """The file of a toy net that was trained for the workbook and ships with it."""
+    return paths.data(f"toy/{name}.safetensors")
 
 
 def config_of(name: str) -> NetConfig:
@@ -201,12 +206,12 @@ def _resolve(name: str | NetConfig) -> tuple[str | None, NetConfig, Weights | No
     """The architecture's name, its configuration, and the published weights that `name` means, if it means any."""
     if isinstance(name, NetConfig):
         return None, name, None
-    if name in CONFIGS:
-        return name, CONFIGS[name], catalogue.default_for(name)
+    if name in ALL:
+        return name, ALL[name], catalogue.default_for(name)
     try:
         entry = catalogue.find(name)
     except UnknownWeights:
-        known = [*CONFIGS, *(n for w in catalogue.catalogue() for n in (w.name, *w.aliases))]
+        known = [*ALL, *(n for w in catalogue.catalogue() for n in (w.name, *w.aliases))]
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
         hint = f"The nearest names: {', '.join(near)}." if near else "list_models() shows all names."
         raise UnknownModel(f"No net is called {name!r}. {hint}") from None
@@ -216,6 +221,8 @@ def _resolve(name: str | NetConfig) -> tuple[str | None, NetConfig, Weights | No
 def _source(architecture, meant, pretrained, weights) -> tuple[Weights | None, Path | Mapping[str, Tensor] | None]:
     """Where the numbers come from: (catalogue entry or None, file or state dict or None, if it is to be fetched)."""
     if weights is None:
+        if pretrained and architecture in TOYS:
+            return None, toy_weights(architecture)
         if pretrained and meant is None:
             raise UnknownWeights(
                 f"Nobody has published weights of {architecture or 'a net of your own'} that netwright knows. Leave "

@@ -32,7 +32,7 @@ def add(commands) -> None:
         help="change any other field of the recipe, such as augmentation.flip=0; may be repeated",
     )
     verb.add_argument("--size", type=int, metavar="PIXELS", help="side of the net's inputs")
-    verb.add_argument("--length", type=int, metavar="N", help="training pictures of the toy world")
+    verb.add_argument("--length", type=int, metavar="N", help="toy pictures of an epoch; each shows new ones")
     verb.add_argument("--val-share", type=float, help="of a folder without a val split (default 0.2)")
     verb.add_argument("--num-classes", type=int, metavar="N", help="only checked: the data says how many there are")
     verb.add_argument("--seed", type=int)

@@ -173,8 +173,7 @@ def _refuse(path: Path, archive: Archive) -> str:
     found = sha256_of(path).hexdigest()
     aside = path.with_name(f"{archive.filename}.wrong-hash")
     os.replace(path, aside)
-    if path == _partial(path.parent, archive):
-        discard(path)  # what was noted of it
+    discard(path)  # the note that a download leaves beside it
     return f"{aside} is refused: its sha256 starts with {found[:12]}, the published one with {archive.sha256[:12]}"
 
 

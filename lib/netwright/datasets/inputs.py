@@ -1,6 +1,7 @@
 """From pictures to batches of inputs, by the workers of a data loader. Imports datasets.pictures, images, torch."""
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -136,9 +137,15 @@ def loader(inputs: Inputs, batches, *, workers: int = 0, pin: bool = False) -> D
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin,
-        persistent_workers=False,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C and the end of a cluster's job reach the whole group of processes; who is trained decides when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Batch) -> Batch:

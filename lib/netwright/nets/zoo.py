@@ -1,6 +1,9 @@
-"""Every net of the workbook by name. Imports the architectures' files and the skeleton."""
+"""Every net of the workbook by name: CONFIGS have been published by somebody, TOYS are ours.
 
-from netwright.nets import halonet, hybrids, resnest, resnet, resnext
+Imports the architectures' files and the skeleton.
+"""
+
+from netwright.nets import halonet, hybrids, resnest, resnet, resnext, toy
 from netwright.nets.config import NetConfig
 from netwright.nets.net import ResidualNet
 
@@ -11,8 +14,10 @@ CONFIGS: dict[str, NetConfig] = {
     **halonet.CONFIGS,
     **hybrids.CONFIGS,
 }
+TOYS = toy.CONFIGS
+ALL = {**CONFIGS, **TOYS}
 
 
 def build(architecture: str, **options) -> ResidualNet:
     """The untrained net called `architecture`; `options` are those of `ResidualNet`. Raises KeyError if unknown."""
-    return ResidualNet(CONFIGS[architecture], **options)
+    return ResidualNet(ALL[architecture], **options)

@@ -16,7 +16,7 @@ TRAIN, VAL, EMA = 0, 1, 2  # colours of the cycle
 HEIGHT = 320  # pixels of the figure
 
 
-def curves(history: History, *, dpi: int = 100) -> Picture:
+def curves(history: History, *, dpi: int | None = None) -> Picture:
     """Loss in training and validation, top-1 on the validation split, and the learning rate, over the epochs.
 
     The averaged net's curves are there where the recipe has one. The x axis is as long as the training is to be.
@@ -27,7 +27,6 @@ def curves(history: History, *, dpi: int = 100) -> Picture:
     if not history.steps and not history.epochs:
         raise ValueError("There is nothing to draw yet: the log holds no step.")
     figure, (losses, accuracies, rates) = figures.subplots(1, 3, figsize=figures.WIDE)
-    figure.set_dpi(dpi)
     _draw_losses(losses, history, figures.CYCLE)
     _draw_accuracies(accuracies, history, figures.CYCLE)
     rates.plot(*_points(history, history.steps, "rate"), color="0.3")
@@ -41,7 +40,7 @@ def curves(history: History, *, dpi: int = 100) -> Picture:
         axis.xaxis.get_major_locator().set_params(integer=True, nbins=5)
         axis.grid(axis="y", color="0.9", linewidth=0.8)
         axis.set_axisbelow(True)
-    return figures.show(figure, curves_in_words(history))
+    return figures.show(figure, curves_in_words(history), dpi=dpi)
 
 
 def _draw_losses(axis, history: History, colours) -> None:

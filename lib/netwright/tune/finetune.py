@@ -23,6 +23,7 @@ from netwright.imagenet import labels
 from netwright.models import config_of, create_model, load_run, preprocessing_of, transform_for
 from netwright.nets.net import ResidualNet
 from netwright.ranks import ranks
+from netwright.toys import SPLITS
 from netwright.tune.augment import Augmentation
 from netwright.tune.batchnorm import synchronise
 from netwright.tune.curves import curves
@@ -101,7 +102,7 @@ def _train(asked: Options, run: Run, journal: Journal, listeners: tuple) -> None
         )
     device = chosen_device(asked.device)
     side = asked.size or config_of(asked.model).input_size
-    data = open_data(asked.data, size=side, val_share=asked.val_share, length=asked.length)
+    data = _data(asked, recipe, side)
     training, validation = data.split("train"), data.split("val")
     net = _net(asked, recipe, data, side).to(device)
     if asked.channels_last:
@@ -111,7 +112,7 @@ def _train(asked: Options, run: Run, journal: Journal, listeners: tuple) -> None
     net.set_grad_checkpointing(asked.checkpoint_gradients)
 
     augmentation = augmentation_for(recipe, transform_for(net), seed=asked.seed)
-    batches = _batches(asked, recipe, len(training))
+    batches = _batches(asked, recipe, data)
     parts = build(recipe, net, steps_per_epoch=batches.steps_per_epoch, batch=batches.batch, epochs=batches.epochs)
     precision = asked.precision or _best_precision(device)
     step = TrainingStep(
@@ -232,12 +233,25 @@ def _preprocessing(found: Preprocessing, data: Data, side: int | None) -> Prepro
     )
 
 
+def _data(asked: Options, recipe: Recipe, side: int) -> Data:
+    """The data. Pictures of the toy world do not run out, so there are as many as all epochs together show."""
+    length = (asked.length or SPLITS["train"]) * _epochs(asked, recipe)
+    return open_data(asked.data, size=side, val_share=asked.val_share, length=length)
+
+
+def _epochs(asked: Options, recipe: Recipe) -> int:
+    return asked.epochs or recipe.epochs
+
+
 def _is_toy(data: Data) -> bool:
     return isinstance(data.split("train"), ToyPictures)
 
 
-def _batches(asked: Options, recipe: Recipe, pictures: int) -> TrainBatches:
-    order = order_for(recipe, pictures, seed=asked.seed)
+def _batches(asked: Options, recipe: Recipe, data: Data) -> TrainBatches:
+    pictures = len(data.split("train"))
+    if endless := _is_toy(data):
+        pictures //= _epochs(asked, recipe)
+    order = order_for(recipe, pictures, seed=asked.seed, endless=endless)
     batch = asked.batch or min(recipe.batch, USUAL_BATCH, len(order))
     if batch > len(order):
         raise FinetuneError(
@@ -247,7 +261,7 @@ def _batches(asked: Options, recipe: Recipe, pictures: int) -> TrainBatches:
     return TrainBatches(
         order,
         batch,
-        epochs=asked.epochs or recipe.epochs,
+        epochs=_epochs(asked, recipe),
         accumulate=asked.accumulate,
         rank=here.rank,
         world=here.world,

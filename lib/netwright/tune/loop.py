@@ -67,6 +67,7 @@ class Training:
         self.done = 0  # optimiser steps
         self.loss_sum = 0.0  # of this epoch's steps up to the last line of the log, over all ranks
         self.since_line = torch.zeros((), device=step.device)  # what has come to it since, on this rank
+        self.line_at = 0  # the step of that line
         self.best: dict | None = None  # the line of the best epoch
         self.bad: dict[int, str] = {}  # training pictures that could not be opened, and why
         self.stop_asked = False
@@ -151,16 +152,16 @@ class Training:
 
     def _write_line(self, epoch: int, taken: Taken, meter: Meter) -> None:
         loss = summed(self.since_line).item()
-        steps = meter.pictures // self.batches.batch
+        mean = loss / (self.done - self.line_at)
         if not math.isfinite(loss):
             raise TrainingStopped(
-                f"The loss is no longer a number at step {self.done} of epoch {epoch}: the steps are too large, or a "
+                f"The loss is no longer a number in epoch {epoch + 1}, at step {self.done} of all: the steps are too large, or a "
                 f"picture holds such a value. Try a lower rate (--lr {taken.rate / 3:.2g}), clipping (--set "
                 f"optimiser.clip_norm=1) or --precision fp32, in a new folder. {self._what_is_kept()}"
             )
         self.loss_sum += loss
         self.since_line.zero_()
-        mean = loss / max(1, steps)
+        self.line_at = self.done
         self.journal.write(
             "step",
             epoch=epoch,
@@ -185,7 +186,7 @@ class Training:
         self.step.load_state_dict(state["step"])
         self.done, self.loss_sum, self.best, self.bad = (state[key] for key in ("done", "loss_sum", "best", "bad"))
         self.since_line.copy_(state["since_line"])
-        self.seconds_before = state["seconds"]
+        self.line_at, self.seconds_before = state["line_at"], state["seconds"]
         self.journal.resume_at(self.done)
         epoch = self.done // self.steps_per_epoch
         self.journal.write("resume", time=now(), epoch=epoch, step=self.done, command=self.start_line["command"])
@@ -199,6 +200,7 @@ class Training:
                 "done": self.done,
                 "loss_sum": self.loss_sum,
                 "since_line": self.since_line,
+                "line_at": self.line_at,
                 "best": self.best,
                 "bad": self.bad,
                 "seconds": self.seconds,
@@ -218,7 +220,7 @@ class Training:
         epoch, step = divmod(self.done, self.steps_per_epoch)
         if not (self.folder / LAST).exists():
             return "There is no checkpoint yet."
-        return f"The same command goes on from {self.folder / LAST} (now: epoch {epoch}, step {step})."
+        return f"The same command goes on from {self.folder / LAST} (now: {epoch} epochs and {step} steps)."
 
     # --- what may come from outside ------------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ class Options:
     weights: None for the published ones that the model's name means, "none" for random numbers, else a tag, a file or
     the folder of a run. epochs, batch, lr: instead of the recipe's; batch is that of an optimiser step, over all
     devices, and the recipe's rate follows it unless lr is given. settings: any other field of the recipe,
-    "augmentation.flip=0". size: side of the inputs in pixels. length: training pictures of the toy world. val_share:
-    of a folder without a val split. precision: None for bf16 on a GPU that has it, else fp32. local_batchnorm: let
+    "augmentation.flip=0". size: side of the inputs in pixels. length: toy pictures of an epoch; each epoch
+    shows new ones. val_share: of a folder without a val split. precision: None for bf16 on a GPU that has it, else fp32. local_batchnorm: let
     every device normalise by its own pictures (quicker, and no longer the training of one device).
 
     The rest changes how fast it goes, not what comes out (beyond rounding), and may change when a run is resumed.
@@ -108,7 +108,7 @@ def recipe_of(options: Options) -> Recipe:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
-        recipe = parse(path.stem, table, {name: dataclasses.asdict(known) for name, known in recipes().items()})
+        recipe = parse(path.stem, table, {name: known.table() for name, known in recipes().items()})
     else:
         recipe = find(options.recipe)
     for setting in options.settings:
@@ -126,23 +126,11 @@ def _changed(recipe: Recipe, setting: str) -> Recipe:
         value = tomllib.loads(f"value = {text or 0}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    table = _plain(recipe)
+    table = recipe.table()
     home = table.setdefault(section, {}) if section else table
     if not isinstance(home, dict):
         raise RecipeError(f"--set {setting}: {section} is no section of a recipe.")
     home.pop(field, None)
     if text:
         home[field] = value
-    name = table.pop("name")
-    return parse(name, table)
-
-
-def _plain(recipe: Recipe) -> dict:
-    """The recipe as a table of recipes.toml has it: what is None is left out."""
-
-    def without_none(value):
-        if isinstance(value, dict):
-            return {key: without_none(item) for key, item in value.items() if item is not None}
-        return list(value) if isinstance(value, tuple) else value
-
-    return without_none(dataclasses.asdict(recipe))
+    return parse(recipe.name, table)

@@ -115,9 +115,9 @@ def augmentation_for(recipe: Recipe, transform: Transform, *, seed: int = 0) -> 
     )
 
 
-def order_for(recipe: Recipe, length: int, *, seed: int = 0) -> Order:
-    """In which order the recipe shows `length` training pictures."""
-    return Order(length, seed, recipe.augmentation.repeats)
+def order_for(recipe: Recipe, length: int, *, seed: int = 0, endless: bool = False) -> Order:
+    """In which order the recipe shows `length` training pictures; for endless, see `Order`."""
+    return Order(length, seed, recipe.augmentation.repeats, endless)
 
 
 def _check_net(recipe: Recipe, net: nn.Module) -> None:

@@ -5,7 +5,7 @@ Their file is recipes.toml. A recipe is written for one batch; `parts.build` ada
 
 import difflib
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -130,6 +130,18 @@ class Recipe:
             if key in self.sources:
                 return self.sources[key]
         return None
+
+    def table(self) -> dict:
+        """The recipe as its table in recipes.toml: `parse(recipe.name, recipe.table())` makes it again."""
+
+        def plain(value):
+            if isinstance(value, dict):
+                return {key: plain(item) for key, item in value.items() if item is not None}
+            return list(value) if isinstance(value, tuple) else value
+
+        table = plain(asdict(self))
+        del table["name"]
+        return table
 
     def net_options(self) -> dict[str, float]:
         """What `create_model` has to be told for this recipe."""

@@ -16,6 +16,8 @@ class Order:
     many times in a row, every copy with an augmentation of its own, and the epoch ends when as many pictures have
     been seen as there are: each epoch sees a random third of them, three times. The epoch is then cut down to a
     multiple of 256, as in timm's RepeatAugSampler, with which the A1 nets were trained.
+
+    Where pictures never run out (the toy world), `endless` gives each epoch `length` that no other has shown.
     """
 
     ROUND = 256
@@ -23,6 +25,7 @@ class Order:
     length: int
     seed: int = 0
     repeats: int = 1
+    endless: bool = False
 
     def __post_init__(self):
         if self.length < 1:
@@ -39,7 +42,8 @@ class Order:
         """The pictures of `epoch` in their order."""
         # With seed + epoch, seed 1 would see what seed 0 sees an epoch later. Torch reads the low 32 bits only.
         shuffle = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**32)
-        order = torch.randperm(self.length, generator=shuffle).tolist()
+        first = epoch * self.length if self.endless else 0
+        order = (first + torch.randperm(self.length, generator=shuffle)).tolist()
         return [Ticket(order[place // self.repeats], epoch, place % self.repeats) for place in range(len(self))]
 
 
