@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts/python.exe,$(VENV)/bin/python)
 READY := $(VENV)/.ready
 
-.PHONY: help lab test notebooks bench clean
+.PHONY: help lab test notebooks bench toys clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -24,6 +24,10 @@ notebooks: $(READY)  ## Build the notebooks whose source has changed (ALL=1: eve
 
 bench: $(READY)  ## Measure speed side by side with timm (flags: BENCH_FLAGS=--quick)
 	$(PY) tests/bench.py $(BENCH_FLAGS)
+	$(PY) tests/bench_training.py $(BENCH_FLAGS)
+
+toys: $(READY)  ## Train the toy nets anew, five seeds each: hours (flags: TOY_FLAGS="--runs FOLDER")
+	$(PY) tests/make_toy_nets.py $(TOY_FLAGS)
 
 clean:  ## Remove .venv and what the tools leave behind; workbook/ and notebooks/ stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -262,8 +262,8 @@ MISTAKES = {
     "missing weights": (("predict", PHOTO, "--weights", "mine.pth"), "There is no weight file mine.pth"),
     "weights of another net": (("predict", PHOTO, "--model", "resnet50", "--weights", NET), "not of resnet50"),
     "broken weights": (("predict", PHOTO, "--model", "resnet18", "--weights", PHOTO), "neither a torch file nor"),
-    "unknown device": (("predict", PHOTO, "--model", NET, "--device", "gpu"), "--device gpu"),
-    "device not here": (("predict", PHOTO, "--model", NET, "--device", "xpu"), "--device xpu"),
+    "unknown device": (("predict", PHOTO, "--model", NET, "--device", "gpu"), "Device gpu"),
+    "device not here": (("predict", PHOTO, "--model", NET, "--device", "xpu"), "Device xpu"),
     "unknown suffix": (("features", PHOTO, "--model", NET, "--out", "maps.csv"), "end in .npy or .safetensors"),
     "no folder": (("features", PHOTO, "--model", NET, "--out", "no/such/maps.npy"), "folder no/such does not exist"),
     "no such stride": (

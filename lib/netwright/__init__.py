@@ -14,6 +14,7 @@ _HOME_OF = {
     "list_weights": "models",
     "transform_for": "models",
     "classify": "models",
+    "load_run": "models",
     "optimize": "inference",
     "open_image": "images",
     "labels": "imagenet",
@@ -33,17 +34,21 @@ _HOME_OF = {
     "show": "figures",
     "subplots": "figures",
     "ToyWorld": "toys.world",
+    "open_data": "datasets.opening",
+    "finetune": "tune.finetune",
+    "LiveCurves": "tune.curves",
 }
 
 __all__ = list(_HOME_OF)
 
 if TYPE_CHECKING:  # for editors, which do not run __getattr__
+    from netwright.datasets.opening import open_data
     from netwright.device import pick_device
     from netwright.figures import show, subplots
     from netwright.imagenet import labels
     from netwright.images import open_image
     from netwright.inference import optimize
-    from netwright.models import classify, create_model, list_models, list_weights, transform_for
+    from netwright.models import classify, create_model, list_models, list_weights, load_run, transform_for
     from netwright.nets.config import (
         Block,
         EfficientChannelAttention,
@@ -57,6 +62,8 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
     from netwright.probe.difference import first_difference
     from netwright.probe.golden import golden_checkpoint, golden_input, golden_picture
     from netwright.toys.world import ToyWorld
+    from netwright.tune.curves import LiveCurves
+    from netwright.tune.finetune import finetune
 
 
 def __getattr__(name: str):
