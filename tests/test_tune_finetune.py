@@ -220,6 +220,16 @@ def test_checkpointed_gradients_and_channels_last_are_the_same_step():
         assert plain(t, batches_of(1)).loss.item() == pytest.approx(saving(t, batches_of(1)).loss.item(), rel=1e-5)
 
 
+def test_a_compiled_net_is_trained_like_the_net_itself(folder, tmp_path, monkeypatch):
+    whole = torch.compile
+    # The graph is traced and differentiated as ever; only the minutes of generating code are left out.
+    monkeypatch.setattr(torch, "compile", lambda net: whole(net, backend="aot_eager"))
+    plain, compiled = (quick(folder, tmp_path / str(on), recipe="layerwise", compile=on) for on in (False, True))
+    losses = [[line["loss"] for line in run.history.steps] for run in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert plain.net.state_dict().keys() == compiled.net.state_dict().keys()
+
+
 def test_a_step_depends_on_its_number_and_the_net_alone():
     one, other = step_of(), step_of()
     torch.manual_seed(5), torch.rand(7)

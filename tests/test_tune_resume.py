@@ -199,3 +199,33 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
             finetune("toy", out=str(tmp_path), **RUN)
     assert (tmp_path / LAST).read_bytes() == before and not list(tmp_path.glob("*.new"))
     finetune("toy", out=str(tmp_path), **RUN)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="groups of processes are POSIX's")
+def test_what_ends_a_whole_group_of_processes_lets_its_workers_finish(undisturbed, tmp_path):
+    """A terminal's Ctrl-C and a cluster's end of a job reach the workers too."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setpgid(0, 0)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            torch.set_num_threads(1)
+            finetune("toy", out=str(tmp_path), **RUN | {"workers": 2})
+        except TrainingStopped:
+            status = 7
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + 120
+    while not any('"step": 10' in line for line in _lines(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert checkpoint.load(tmp_path / LAST)["done"] >= 10
+    finetune("toy", out=str(tmp_path), **RUN)
+    assert_same_run(tmp_path, undisturbed[0])
+
+
+def _lines(folder) -> list[str]:
+    path = folder / "log.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
