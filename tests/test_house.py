@@ -19,10 +19,10 @@ FLOORS = (
     {"models", "inference", "trained"},
     {"datasets", "bench"},
     {"evaluate"},
+    {"tune"},
     {"probe"},
     {"views"},
     {"lessons", "notebooks", "workbook"},
-    {"tune"},
     {"cli", "__main__", "doctor"},
     {"__init__"},  # only names its exports; they are imported when they are asked for
 )

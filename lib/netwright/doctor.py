@@ -162,7 +162,7 @@ def _package(name: str, oldest: tuple[int, int]) -> Row:
 def _tier(picked: torch.device, reached: dict[str, bool]) -> Row:
     if not any(reached.values()) and not _cached():
         why = "no network and nothing in the cache"
-        return Row("tier", "note", f"toy: seeded, untrained nets; structure and arithmetic can be proven ({why})")
+        return Row("tier", "note", f"toy: four small trained nets, and large ones with seeded numbers ({why})")
     source = "published weights, from the cache" if _cached() else "published weights, fetched once when asked for"
     if picked.type == "cpu":
         return Row("tier", "ok", f"CPU: {source}; there is no GPU, so long trainings are replayed from a record")

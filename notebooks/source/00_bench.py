@@ -54,13 +54,22 @@ doctor.report()
 #
 # | tier | what it needs | what you see |
 # |---|---|---|
-# | toy | nothing | everything about structure and arithmetic, on nets with seeded numbers |
+# | toy | nothing | structure and arithmetic on nets of every size, and what training does on four small trained nets |
 # | published weights | a network, once | the same nets with the numbers their authors trained, on your own photographs |
 # | GPU | CUDA or Apple's MPS | training and evaluation at full size |
 #
-# To be plain about the first: without a network the nets here are **untrained**. Their numbers come from a seed. That is
-# enough to *prove* that a net computes what it should, since a wrong net goes wrong on any numbers. It shows *nothing*
-# about what nets see. Small trained nets that ship with the workbook are to come in a later release.
+# To be plain about the first: the full-size nets have **no trained numbers** without a network. Theirs come from a seed.
+# That is enough to *prove* that a net computes what it should, since a wrong net goes wrong on any numbers. It shows
+# *nothing* about what nets see. For that, four small nets ship with the workbook, one of each family, trained on pictures
+# that a program paints. So of every picture it is known which pixels make it what it is: a texture, an outline, or how two
+# parts stand to each other. Below is one picture of each class, its cause enclosed by a line, and what the small HaloNet
+# says of it. Twenty pictures are no measurement; how one trains such a net, and how one measures what it is worth, is the
+# subject of notebooks [10](10_finetune.ipynb) and [11](11_evaluate.ipynb).
+
+# %%
+from netwright.lessons import pictures
+
+pictures.draw_answers(nw.create_model("toy_halonet", pretrained=True), nw.ToyWorld("test"))
 
 # %% [markdown]
 # ## One skeleton, four middles
@@ -71,8 +80,6 @@ doctor.report()
 # its map has channels.
 
 # %%
-from netwright.lessons import pictures
-
 seen = pictures.watch_bottlenecks()
 pictures.draw_skeletons(seen)
 
@@ -277,9 +284,9 @@ class RepairedBlock(BrokenBlock):
 check("bench.block", RepairedBlock)
 
 # %%
-hint("bench.block")
+from IPython.display import display
 
-# %%
+display(hint("bench.block"))  # folded, as is the solution below it
 solution("bench.block")
 
 # %% [markdown]
@@ -354,7 +361,7 @@ print("largest difference:", (fresh[0](block_input) - fresh[1](block_input)).abs
 # - What proves a net is its values, at every block, on numbers chosen to tell mistakes apart, against something
 #   independent.
 # - The first departure is the place to look; all that comes after it is echo.
-# - Without published weights, everything here about structure is proven, and nothing is known about what nets see.
+# - Without trained numbers, everything here about structure is proven, and nothing is known about what nets see.
 #
 # **Where next.** [02 · Weights, proven](02_weights_proven.ipynb) takes this further: the names under which four
 # publishers keep the same weights, and five nets with one planted fault each. 01, in which you build ResNet-50 from its

@@ -1,6 +1,7 @@
-"""Figures that a lesson draws from nets while they run: the bottleneck's four middles, what they reach, feature maps.
+"""Figures that a lesson draws from nets while they run: the bottleneck's four middles, what they reach, feature maps,
+and what a toy net says.
 
-Imports nets and figures.
+Imports nets, models, toys and figures.
 """
 
 from dataclasses import dataclass, replace
@@ -12,10 +13,12 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
 from netwright import figures
+from netwright.models import transform_for
 from netwright.nets.halonet import AttentionMiddle
 from netwright.nets.net import ResidualNet
 from netwright.nets.resnest import ResNeStMiddle
 from netwright.nets.zoo import CONFIGS
+from netwright.toys import ToyWorld
 
 FAMILIES = {"ResNet": "resnet50", "ResNeXt": "resnext50_32x4d", "ResNeSt": "resnest50d", "HaloNet": "halonet50ts"}
 BLOCK, SIDE = "stages.1.3", 256  # a block that all four have, and that is attention in HaloNet
@@ -235,3 +238,28 @@ def draw_maps(maps: list[Tensor], strides: list[int]) -> figures.Picture:
     shapes = ", ".join(f"{m.shape[1]} × {m.shape[2]} × {m.shape[3]}" for m in maps)
     alt = f"Four channels of each of {len(maps)} feature maps, ever coarser. Channels × height × width: {shapes}."
     return figures.show(figure, alt)
+
+
+def draw_answers(net: nn.Module, world: ToyWorld, columns: int = 5) -> figures.Picture:
+    """One toy picture of every class with its causes enclosed, what it is, and what `net` says of it."""
+    count = len(world.classes)  # every run of so many pictures shows each class once
+    batch = world.batch(range(count))
+    transform = transform_for(net)
+    inputs = torch.stack([transform(image) for image in batch["image"]])
+    with torch.inference_mode():
+        top = net.eval()(inputs).softmax(dim=1).max(dim=1)
+    rows = -(-count // columns)
+    figure, axes = figures.subplots(rows, columns, figsize=(9, 2.25 * rows))
+    wrong = []
+    for axis, i in zip(axes.flat, batch["label"].argsort().tolist(), strict=True):
+        label, said, share = int(batch["label"][i]), int(top.indices[i]), float(top.values[i])
+        axis.imshow(batch["image"][i].permute(1, 2, 0), interpolation="lanczos")
+        for colour, width in (("white", 2.2), ("black", 1.0)):  # seen on any ground
+            axis.contour(batch["mask"][i].float(), levels=[0.5], colors=colour, linewidths=width)
+        verdict = f"says so, {share:.0%}" if said == label else f"says {world.classes[said]}, {share:.0%}"
+        axis.set_title(f"{world.classes[label]}\n{verdict}", fontsize=9, color="black" if said == label else "#b03000")
+        axis.axis("off")
+        if said != label:
+            wrong.append(f"{world.classes[label]} taken for {world.classes[said]}")
+    told = f"{count - len(wrong)} are named rightly" + (f"; wrong: {', '.join(wrong)}" if wrong else "")
+    return figures.show(figure, f"{count} toy pictures, one of each class, their causes enclosed by a line: {told}.")
