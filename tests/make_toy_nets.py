@@ -23,7 +23,7 @@ from netwright.evaluate.predictions import Predictions, predict
 from netwright.models import load_run
 from netwright.nets.zoo import TOYS
 from netwright.toys import CLASSES, ToyWorld
-from netwright.toys.ledger import FILE, card, groups
+from netwright.toys.ledger import FILE, card, findings, groups, table
 from netwright.tune.history import JournalError, read_log
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +98,7 @@ def write(runs: Path, names: list[str]) -> None:
         weights = (runs / f"{name}-0" / "best.safetensors").read_bytes()
         (DATA / f"{name}.safetensors").write_bytes(weights)
         (DATA / f"{name}.md").write_text(card(name, ledger), encoding="utf-8")
+    print(f"For README.md:\n\n{table(ledger)}\n\n{findings(ledger)}")
 
 
 def judge(folder: Path, test: ToyPictures) -> dict:

@@ -15,7 +15,7 @@ from netwright.evaluate.metrics import share
 from netwright.models import load_run, preprocessing_of, toy_weights
 from netwright.nets.zoo import TOYS
 from netwright.toys import CLASSES, ToyWorld
-from netwright.toys.ledger import card, groups, over_seeds, results, spread, table
+from netwright.toys.ledger import card, chance, findings, groups, over_seeds, results, spread, table, told_apart
 from netwright.tune.history import read_log
 
 FEW = 1_000  # pictures: enough to see that a net is another one
@@ -65,7 +65,21 @@ def test_cards_and_the_table_are_those_of_the_ledger():
         assert (DATA / f"{name}.md").read_text(encoding="utf-8") == card(name, ledger)
         assert shlex.join(["python", "-m", "netwright", *command(name, 0)]) in card(name, ledger)
         assert f"{sum(p.numel() for p in nw.create_model(name, num_classes=20).parameters()):,}" in card(name, ledger)
-    assert table(ledger) in (DATA.parents[1] / "README.md").read_text(encoding="utf-8")
+    page = (DATA.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert table(ledger) in page and findings(ledger) in page
+
+
+def test_nets_are_told_apart_by_more_than_their_seeds_only():
+    assert chance([1.0, 2.0], [3.0, 4.0]) == pytest.approx(2 / 6) and chance([1.0, 2.0], [1.0, 2.0]) == 1
+    apart, alike = [0.1, 0.11, 0.12, 0.13, 0.14], [0.2, 0.21, 0.22, 0.23, 0.24]
+    assert chance(apart, alike) == pytest.approx(2 / 252)
+
+    def ledger_of(**values):
+        runs = {n: [{"groups": {"shape": {"value": v}}, "top1": {"value": v}} for v in vs] for n, vs in values.items()}
+        return {"nets": {name: {"runs": some} for name, some in runs.items()}}
+
+    assert told_apart("shape", ledger_of(a=apart, b=alike, c=[0.15, 0.1, 0.19, 0.12, 0.11])) == [("b", "a"), ("b", "c")]
+    assert told_apart("shape", ledger_of(a=[0.1, 0.5, 0.9, 0.4, 0.3], b=[0.2, 0.6, 0.8, 0.5, 0.4])) == []
 
 
 def test_the_interval_of_a_mean_is_students():

@@ -2,8 +2,8 @@
 
 Each has the stem, the four stages and the bottlenecks of its big sibling at a quarter of the width or less, and half
 a million parameters for the 20 classes of the toy world: one budget, so that a difference between two of them is a
-difference of their middles. What ResNeSt changed around its middle, the deep stem and the pooled shortcut, all four have, or the comparison would be
-about that instead.
+difference of their middles. What ResNeSt changed around its middle, the deep stem and the pooled shortcut, all four
+have, or the comparison would be about that instead.
 
 At 64x64 the five maps are 32, 16, 8, 4 and 2 pixels wide. The stem is narrow but sees every pixel: textures are told
 apart there. The last map is so small that a 3x3 convolution sees all of it: how two parts stand is told there.
@@ -28,7 +28,7 @@ def toy(mid_channels: tuple[int, ...], *stages: tuple[Block, ...]) -> NetConfig:
 
 
 def _resnet() -> NetConfig:
-    """Middles a quarter as wide as the block. A full 128 in the last stage would take up half of the budget."""
+    """Middles a quarter as wide as the block. A last stage of 128 and 512 would take three quarters of the budget."""
     conv = Block()
     return toy((16, 32, 64, 104), (conv, conv), (conv, conv), (conv, conv), (conv,))
 

@@ -3,6 +3,7 @@
 Imports paths and classes.
 """
 
+import itertools
 import json
 import statistics
 from functools import cache
@@ -40,6 +41,41 @@ def over_seeds(name: str, group: str, ledger: dict) -> list[float]:
     """The accuracies of a net on a group of classes ("all": on all of them), one a seed."""
     runs = ledger["nets"][name]["runs"]
     return [(run["top1"] if group == "all" else run["groups"][group])["value"] for run in runs]
+
+
+def chance(one: list[float], other: list[float]) -> float:
+    """How likely a difference of means at least this large is if the two differ in nothing: an exact permutation test.
+
+    All ways of dealing the values out to two groups of these sizes are tried (Fisher 1935, The Design of Experiments).
+    """
+    values, wanted = one + other, abs(statistics.mean(one) - statistics.mean(other))
+    splits = list(itertools.combinations(range(len(values)), len(one)))
+    total = sum(values)
+    larger = 0
+    for chosen in splits:
+        inside = sum(values[i] for i in chosen)
+        larger += abs(inside / len(one) - (total - inside) / len(other)) >= wanted - 1e-12
+    return larger / len(splits)
+
+
+def told_apart(group: str, ledger: dict) -> list[tuple[str, str]]:
+    """Pairs (better, worse) of nets that differ on a group of classes by more than their seeds do.
+
+    At the level of 5 % for all pairs together (Bonferroni), so that trying many pairs wins nothing.
+    """
+    accuracies = {name: over_seeds(name, group, ledger) for name in ledger["nets"]}
+    pairs = list(itertools.combinations(sorted(accuracies, key=lambda n: -statistics.mean(accuracies[n])), 2))
+    return [(a, b) for a, b in pairs if chance(accuracies[a], accuracies[b]) * len(pairs) < 0.05]
+
+
+def findings(ledger: dict) -> str:
+    """Which family is better at what, as far as the seeds can tell: a Markdown list, an item a group."""
+    lines = []
+    for group in GROUPS:
+        pairs = told_apart(group, ledger)
+        words = "; ".join(f"`{a}` above `{b}`" for a, b in pairs) or "no net is told apart from another"
+        lines.append(f"- *{group}*: {words}.")
+    return "\n".join(lines)
 
 
 def table(ledger: dict) -> str:
