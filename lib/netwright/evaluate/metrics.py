@@ -182,9 +182,9 @@ def temperature(predictions: Predictions) -> float:
     def excess(log_scale: float) -> float:
         """Mean logit that the scaled net expects, less that of the right answer."""
         expected = 0.0
-        for part in logits.split(8192):  # 1000 classes in float64 take 8 kB a picture
-            part = part.double()
-            expected += ((part * math.exp(log_scale)).softmax(dim=1) * part).sum().item()
+        for part in logits.split(4096):  # what fits into a processor's cache is quicker
+            chances = (part * math.exp(log_scale)).softmax(dim=1)
+            expected += (chances * part).sum(dim=1).double().sum().item()
         return expected / len(logits) - own
 
     low, high = -math.log(HOTTEST), -math.log(COLDEST)
