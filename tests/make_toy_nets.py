@@ -22,8 +22,8 @@ from netwright.evaluate.metrics import Share, measure, share
 from netwright.evaluate.predictions import Predictions, predict
 from netwright.models import load_run
 from netwright.nets.zoo import TOYS
-from netwright.toys import CLASSES, ToyWorld
-from netwright.toys.ledger import FILE, card, findings, groups, table
+from netwright.toys import CLASSES, ToyWorld, groups
+from netwright.toys.ledger import FILE, card, findings, table
 from netwright.tune.history import JournalError, read_log
 
 ROOT = Path(__file__).parents[1]

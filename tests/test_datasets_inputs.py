@@ -85,6 +85,16 @@ def test_a_bad_picture_is_left_out_and_named(pictures):
     assert number == 1 and pictures.where(1) in sentence
 
 
+def test_a_picture_that_cannot_be_made_into_an_input_is_a_bad_picture_too(pictures):
+    def narrow(picture, ticket):
+        if ticket.index == 2:
+            raise ImageError("2.png is too narrow.")
+        return tagged(picture, ticket)
+
+    batch = Inputs(pictures, narrow).__getitems__([Ticket(2), Ticket(3)])
+    assert batch.indices.tolist() == [3] and batch.bad == [(2, "2.png is too narrow.")]
+
+
 def test_a_file_that_has_gone_is_a_bad_picture_too(pictures):
     pictures.path(2).unlink()
     batch = Inputs(pictures, tagged).__getitems__([Ticket(2), Ticket(3)])

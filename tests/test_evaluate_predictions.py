@@ -14,7 +14,7 @@ from torch import nn
 import netwright as nw
 from netwright.datasets import PictureSet, ToyPictures
 from netwright.evaluate import EvaluationError, predict
-from netwright.evaluate.predictions import _normalised, asked
+from netwright.evaluate.predictions import asked
 from netwright.images import ImageError
 from netwright.nets import resnet
 from netwright.toys import ToyWorld
@@ -111,7 +111,7 @@ def test_pixels_that_come_as_a_batch_are_normalised_to_the_same_bits(name, toys)
     preprocessing = (found or nw.list_weights("resnet18*"))[0].preprocessing
     transform = Transform(preprocessing, input_size=32, crop_pct=1.0)
     one_by_one = torch.stack([transform(toys.picture(i)) for i in range(23)])
-    assert torch.equal(_normalised(transform, toys.pixels(range(23))), one_by_one)
+    assert torch.equal(transform.normalise(toys.pixels(range(23))), one_by_one)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from netwright.datasets import ToyPictures
 from netwright.evaluate.metrics import share
 from netwright.models import load_run, preprocessing_of, toy_weights
 from netwright.nets.zoo import TOYS
-from netwright.toys import CLASSES, ToyWorld
-from netwright.toys.ledger import card, chance, findings, groups, over_seeds, results, spread, table, told_apart
+from netwright.toys import CLASSES, ToyWorld, groups
+from netwright.toys.ledger import card, chance, findings, over_seeds, results, spread, table, told_apart
 from netwright.tune.history import read_log
 
 FEW = 1_000  # pictures: enough to see that a net is another one

@@ -252,6 +252,13 @@ def test_bad_pictures_are_stood_in_for_counted_and_named(folder, tmp_path):
     assert [line["step"] for line in run.history.epochs] == [3, 6]  # the epochs keep their length
 
 
+def test_pictures_that_can_none_of_them_be_opened_stop_the_run_by_name(folder, tmp_path):
+    for picture in folder.rglob("*.png"):
+        picture.write_bytes(b"no picture")
+    with pytest.raises(TrainingStopped, match=r"No picture of a batch could be opened.*\.png"):
+        quick(folder, tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     "error",
     (

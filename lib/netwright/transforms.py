@@ -68,10 +68,14 @@ class Transform:
 
     def __call__(self, picture) -> torch.Tensor:
         pixels = np.array(self.crop(picture))  # (H, W, 3) uint8
-        tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(torch.float32)  # (3, H, W)
+        return self.normalise(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The arithmetic alone, for pixels that are cut to size already: uint8 (…, 3, H, W) to float32."""
+        values = pixels.to(torch.float32)
         if _PIXEL_SCALE[self.pipeline] != 1:
-            tensor = tensor.div(_PIXEL_SCALE[self.pipeline])
-        return tensor.sub_(self.mean).div_(self.std)
+            values = values.div_(_PIXEL_SCALE[self.pipeline])
+        return values.sub_(self.mean).div_(self.std)
 
     def crop(self, picture) -> Image.Image:
         """What the net sees of ``picture``, before normalisation: an RGB image of the input size."""

@@ -73,11 +73,10 @@ class Inputs(Dataset):
             return self._batch(self.make_all(pixels), numbers, [])
         inputs, used, bad = [], [], []
         for ticket in tickets:
-            found = self._open(ticket.index, bad)
+            found = self._input(ticket, bad)
             if found is not None:
-                index, picture = found
-                inputs.append(self.make(picture, ticket))
-                used.append(index)
+                used.append(found[0])
+                inputs.append(found[1])
         if not inputs:
             return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), bad)
         return self._batch(torch.stack(inputs), used, bad)
@@ -86,12 +85,12 @@ class Inputs(Dataset):
         indices = torch.tensor(numbers)
         return Batch(images, torch.from_numpy(self.pictures.targets)[indices], indices, bad)
 
-    def _open(self, index: int, bad: list) -> tuple[int, Image.Image] | None:
-        """The picture, or with `replace` the next of its class that can be opened; (number, picture) or None."""
-        for candidate in self._candidates(index):
+    def _input(self, ticket: Ticket, bad: list) -> tuple[int, Tensor] | None:
+        """(number, input) of the picture, or with `replace` of the next of its class that can be used, or None."""
+        for candidate in self._candidates(ticket.index):
             try:
-                return candidate, self.pictures.picture(candidate)
-            except (ImageError, OSError) as error:
+                return candidate, self.make(self.pictures.picture(candidate), ticket)
+            except (ImageError, OSError) as error:  # it cannot be opened, or it cannot be made into an input
                 bad.append((candidate, str(error)))
         return None
 

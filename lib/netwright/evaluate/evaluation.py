@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from torch import nn
 
 from netwright.datasets import PictureSet, ToyPictures
@@ -16,7 +15,7 @@ from netwright.evaluate.speed import Speed
 from netwright.evaluate.sweep import Sweep
 from netwright.evaluate.verdict import Verdict, verdicts
 from netwright.models import transform_for
-from netwright.toys import CLASSES, GROUPS
+from netwright.toys import groups
 
 
 @dataclass
@@ -81,5 +80,4 @@ def groups_of(pictures: PictureSet, labels: LabelMap) -> dict[str, list[int]]:
     base = pictures.pictures if isinstance(pictures, Sample) else pictures
     if not isinstance(base, ToyPictures):
         return {}
-    of_class = torch.tensor([GROUPS.index(it.group) for it in CLASSES])
-    return {group: labels.targets[of_class == number].tolist() for number, group in enumerate(GROUPS)}
+    return {group: labels.targets[classes].tolist() for group, classes in groups().items()}

@@ -169,7 +169,7 @@ class _Make:
     def all(self, pixels: Tensor) -> Tensor:
         """Inputs of pictures that are there as pixels, uint8 (n, 3, height, width)."""
         if isinstance(self.transform, Transform) and _shows_all(self.transform, *pixels.shape[2:]):
-            return _normalised(self.transform, pixels)
+            return self.transform.normalise(pixels)
         pictures = (Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in pixels)
         return torch.stack([self.transform(picture) for picture in pictures])
 
@@ -177,14 +177,6 @@ class _Make:
 def _shows_all(transform: Transform, height: int, width: int) -> bool:
     """Whether the transform neither resizes nor crops pictures of this size."""
     return transform.input_size == (height, width) == transform.resize
-
-
-def _normalised(transform: Transform, pixels: Tensor) -> Tensor:
-    """`Transform`'s arithmetic, on a whole batch."""
-    values = pixels.to(torch.float32)
-    if transform.pipeline != "openmmlab":  # which leaves its mean and deviation in units of a pixel
-        values = values.div_(255)
-    return values.sub_(transform.mean).div_(transform.std)
 
 
 def _bar(total: int, wanted: bool):

@@ -14,7 +14,7 @@ from netwright.evaluate.metrics import Measures, Share
 from netwright.evaluate.predictions import Predictions
 from netwright.images import ImageError
 from netwright.pages import Bar, Number, Page
-from netwright.toys import CLASSES, GROUPS
+from netwright.toys import groups
 
 MOST_ROWS = 25  # of a table that is not folded
 DPI = 200  # of figures on a page, which are printed
@@ -99,7 +99,7 @@ def groups_of(pictures: PictureSet) -> dict[str, list[int]] | None:
     """The numbers of the classes in each group, of the toy world; other sets have no groups."""
     if not isinstance(pictures, ToyPictures):
         return None
-    return {group: [i for i, it in enumerate(CLASSES) if it.group == group] for group in GROUPS}
+    return groups()
 
 
 # Small helpers -------------------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ CLASSES = (
 FIRST_RELATION = len(TEXTURE_NAMES) + len(SHAPES)
 
 
+def groups() -> dict[str, list[int]]:
+    """The numbers of the classes in each group."""
+    return {group: [i for i, it in enumerate(CLASSES) if it.group == group] for group in GROUPS}
+
+
 def label_of(factors: dict[str, np.ndarray]) -> np.ndarray:
     """The labels (n,) that pictures with these factors deserve, read off their causes; -1 where no class fits.
 

@@ -16,11 +16,6 @@ FILE = "toy/ledger.json"
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
-def groups() -> dict[str, list[int]]:
-    """The numbers of the classes in each group."""
-    return {group: [i for i, it in enumerate(CLASSES) if it.group == group] for group in GROUPS}
-
-
 @cache
 def results() -> dict:
     """The ledger: how, where and when the toy nets were trained, and for every net and seed what came out.

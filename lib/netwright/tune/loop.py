@@ -102,6 +102,11 @@ class Training:
             with whole.waiting(), since_line.waiting():
                 parts = list(islice(stream, self.batches.accumulate))
             self.bad.update(entry for part in parts for entry in part.bad)
+            if not all(len(part.targets) for part in parts):
+                raise TrainingStopped(
+                    f"No picture of a batch could be opened, nor any other of its classes, such as: {parts[0].bad[0][1]} "
+                    f"Mend or remove them. {self._what_is_kept()}"
+                )
             taken = self.step(self.done, parts)
             self.since_line += taken.loss
             self.done += 1
