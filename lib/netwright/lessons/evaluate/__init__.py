@@ -1,0 +1,76 @@
+"""Notebook 11, "Evaluate": its exercises, what it tries out, and its pictures.
+
+Imports the engine, evaluate, datasets, toys, bench, figures, the catalogue and notebook 02's table.
+"""
+
+from netwright.lessons.evaluate import asking, counting, knowing, reading, sure
+from netwright.lessons.evaluate.pictures import (
+    draw_choice,
+    draw_classes,
+    draw_costs,
+    draw_pairs,
+    draw_promise,
+    draw_published,
+    draw_seeds,
+    duels,
+    overlaps,
+    points,
+    published,
+    verdict,
+)
+from netwright.lessons.evaluate.seen import Way, draw_calibration, draw_new, draw_ways, draw_world
+from netwright.lessons.evaluate.sure import wald
+from netwright.lessons.evaluate.trials import (
+    AtHand,
+    choose,
+    costs,
+    drawn_intervals,
+    kept_promise,
+    leaky_folder,
+    quarter_turns,
+    remember,
+    shapes_of_size,
+)
+from netwright.lessons.weights.pictures import table
+
+CHECKS = (
+    counting.CHECKS[0],
+    *asking.CHECKS,
+    sure.CHECKS[0],
+    counting.CHECKS[1],
+    sure.CHECKS[1],
+    *reading.CHECKS,
+    *knowing.CHECKS,
+)
+
+__all__ = [
+    "CHECKS",
+    "AtHand",
+    "Way",
+    "choose",
+    "costs",
+    "draw_calibration",
+    "draw_choice",
+    "draw_classes",
+    "draw_costs",
+    "draw_new",
+    "draw_pairs",
+    "draw_promise",
+    "draw_published",
+    "draw_seeds",
+    "draw_ways",
+    "draw_world",
+    "drawn_intervals",
+    "duels",
+    "kept_promise",
+    "leaky_folder",
+    "overlaps",
+    "points",
+    "published",
+    "quarter_turns",
+    "remember",
+    "shapes_of_size",
+    "table",
+    "verdict",
+    "wald",
+]
