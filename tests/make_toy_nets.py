@@ -7,6 +7,7 @@ it stood. The weights that ship are those of seed 0, whichever seed turned out b
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from netwright import trained
 from netwright.datasets import ToyPictures
 from netwright.device import cores, device_name
 from netwright.evaluate.metrics import Share, measure, share
@@ -73,7 +76,7 @@ def write(runs: Path, names: list[str]) -> None:
         results = [judge(runs / f"{name}-{seed}", test) for seed in SEEDS]
         nets[name] = {
             "parameters": results[0]["start"]["parameters"],
-            "command": "python -m netwright " + " ".join(command(name, 0)),
+            "command": shlex.join(["python", "-m", "netwright", *command(name, 0)]),
             "runs": [{"seed": seed, **result["figures"]} for seed, result in zip(SEEDS, results, strict=True)],
             "log": results[0]["log"],
         }
@@ -95,10 +98,19 @@ def write(runs: Path, names: list[str]) -> None:
     }
     (ROOT / "data" / FILE).write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     for name in names:
-        weights = (runs / f"{name}-0" / "best.safetensors").read_bytes()
-        (DATA / f"{name}.safetensors").write_bytes(weights)
+        ship(runs / f"{name}-0", name)
         (DATA / f"{name}.md").write_text(card(name, ledger), encoding="utf-8")
     print(f"For README.md:\n\n{table(ledger)}\n\n{findings(ledger)}")
+
+
+def ship(folder: Path, name: str) -> None:
+    """Put the net of a run into data/, and into its metadata the command of its card in place of this machine's."""
+    said = trained.about(folder)
+    preprocessing = trained.preprocessing(said)
+    said = {key: value for key, value in said.items() if key not in ("preprocessing", "epoch")}
+    said["command"] = shlex.join(["python", "-m", "netwright", *command(name, 0)])
+    state = load_file(trained.file_of(folder))
+    trained.write(DATA / f"{name}.safetensors", state, preprocessing, said)
 
 
 def judge(folder: Path, test: ToyPictures) -> dict:
