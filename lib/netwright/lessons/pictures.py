@@ -253,9 +253,9 @@ def draw_answers(net: nn.Module, world: ToyWorld, columns: int = 5) -> figures.P
     wrong = []
     for axis, i in zip(axes.flat, batch["label"].argsort().tolist(), strict=True):
         label, said, share = int(batch["label"][i]), int(top.indices[i]), float(top.values[i])
-        axis.imshow(batch["image"][i].permute(1, 2, 0), interpolation="lanczos")
+        axis.imshow(batch["image"][i].permute(1, 2, 0).numpy(), interpolation="lanczos")
         for colour, width in (("white", 2.2), ("black", 1.0)):  # seen on any ground
-            axis.contour(batch["mask"][i].float(), levels=[0.5], colors=colour, linewidths=width)
+            axis.contour(batch["mask"][i].float().numpy(), levels=[0.5], colors=colour, linewidths=width)
         verdict = f"says so, {share:.0%}" if said == label else f"says {world.classes[said]}, {share:.0%}"
         axis.set_title(f"{world.classes[label]}\n{verdict}", fontsize=9, color="black" if said == label else "#b03000")
         axis.axis("off")
