@@ -1,6 +1,6 @@
 """Notebook 11, "Evaluate": its exercises, what it tries out, and its pictures.
 
-Imports the engine, evaluate, datasets, toys, bench, figures, the catalogue and notebook 02's table.
+Imports the engine, evaluate, datasets, toys, models, bench, figures, the catalogue and notebook 02's table.
 """
 
 from netwright.lessons.evaluate import asking, counting, knowing, reading, sure
@@ -18,13 +18,25 @@ from netwright.lessons.evaluate.pictures import (
     published,
     verdict,
 )
-from netwright.lessons.evaluate.seen import Way, draw_calibration, draw_new, draw_ways, draw_world
+from netwright.lessons.evaluate.reading import IMAGENETTE
+from netwright.lessons.evaluate.real import published_on, throughput
+from netwright.lessons.evaluate.seen import (
+    Way,
+    draw_calibration,
+    draw_new,
+    draw_ways,
+    draw_weather,
+    draw_world,
+)
 from netwright.lessons.evaluate.sure import wald
 from netwright.lessons.evaluate.trials import (
     AtHand,
+    calibrated,
     choose,
     costs,
     drawn_intervals,
+    grainy,
+    in_weather,
     kept_promise,
     leaky_folder,
     quarter_turns,
@@ -36,17 +48,18 @@ from netwright.lessons.weights.pictures import table
 CHECKS = (
     counting.CHECKS[0],
     *asking.CHECKS,
-    sure.CHECKS[0],
-    counting.CHECKS[1],
-    sure.CHECKS[1],
+    *sure.CHECKS,
     *reading.CHECKS,
+    counting.CHECKS[1],
     *knowing.CHECKS,
 )
 
 __all__ = [
     "CHECKS",
+    "IMAGENETTE",
     "AtHand",
     "Way",
+    "calibrated",
     "choose",
     "costs",
     "draw_calibration",
@@ -59,18 +72,23 @@ __all__ = [
     "draw_published",
     "draw_seeds",
     "draw_ways",
+    "draw_weather",
     "draw_world",
     "drawn_intervals",
     "duels",
+    "grainy",
+    "in_weather",
     "kept_promise",
     "leaky_folder",
     "overlaps",
     "points",
     "published",
+    "published_on",
     "quarter_turns",
     "remember",
     "shapes_of_size",
     "table",
+    "throughput",
     "verdict",
     "wald",
 ]

@@ -3,7 +3,6 @@
 Imports figures, evaluate, toys, the weights' catalogue and, of this room, trials.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from netwright.evaluate.metrics import Comparison, Measures, Share, share
 from netwright.evaluate.verdict import PICTURES, difference, published_share
 from netwright.lessons.evaluate.trials import Chosen
 from netwright.toys import CLASSES, GROUPS
-from netwright.toys.ledger import T95, over_seeds, spread
+from netwright.toys.ledger import chance, over_seeds, spread
 from netwright.weights.catalogue import catalogue
 
 BLUE, RED, GREEN = figures.CYCLE[:3]
@@ -81,7 +80,7 @@ def draw_classes(measured: Mapping[str, Measures]) -> figures.Picture:
     axis.set_ylim(top=101)
     axis.grid(axis="y", color="0.9", linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.legend(loc="lower left", ncols=2)
+    figure.legend(loc="outside upper center", ncols=len(measured))
     told = "; ".join(
         f"{name}: " + ", ".join(f"{group} {it.value:.1%}" for group, it in found.per_group.items())
         for name, found in measured.items()
@@ -102,7 +101,7 @@ def draw_pairs(singles: Mapping[str, Share], pairs: Mapping[tuple[str, str], Com
     left.set(xlabel="top-1 (%)", title="each by itself")
     words = []
     for row, ((a, b), it) in enumerate(pairs.items()):
-        apart = it.low > 0 or it.high < 0
+        apart = it.p < 0.05
         _whisker(right, row, it.low, it.high, RED if apart else "0.4", width=4)
         right.plot(100 * it.difference, row, "o", color=RED if apart else "0.4")
         words.append(f"{a} less {b}: {it}")
@@ -132,18 +131,22 @@ def overlaps(a: Share, b: Share) -> bool:
 class Duel:
     """Two nets over all pairs of their seeds: of `of` duels, `upsets` are won by the net with the lower mean.
 
-    difference: of the means, in points, from `low` to `high` in 95 %, over seeds. sure: in how many duels the two
-    intervals over pictures alone would call the one or the other better.
+    difference: of the means, in points. p: how often chance makes one as large, over seeds (`ledger.chance`). sure: in
+    how many duels the two intervals over pictures alone would call the one or the other better.
     """
 
     a: str
     b: str
     difference: float
-    low: float
-    high: float
+    p: float
     upsets: int
     sure: int
     of: int
+
+    @property
+    def short(self) -> tuple[str, str]:
+        """Both names, without what is common to them."""
+        return self.a.removeprefix("toy_"), self.b.removeprefix("toy_")
 
 
 def duels(ledger: dict, group: str) -> list[Duel]:
@@ -158,13 +161,10 @@ def _duel(a: str, b: str, ledger: dict, group: str) -> Duel:
     ]
     values = [[it.value for it in its] for its in shares]
     d = statistics.mean(values[0]) - statistics.mean(values[1])
-    # Welch's interval, with the t of the smaller number of seeds, which is on the safe side.
-    error = math.sqrt(sum(statistics.variance(its) / len(its) for its in values))
-    half = T95[min(map(len, values))] * error
     fights = list(product(*shares))
     upsets = sum((one.value - other.value) * d < 0 for one, other in fights)
     sure = sum(low > 0 or high < 0 for _, low, high in (difference(one, other) for one, other in fights))
-    return Duel(a, b, 100 * d, 100 * (d - half), 100 * (d + half), upsets, sure, len(fights))
+    return Duel(a, b, 100 * d, chance(*values), upsets, sure, len(fights))
 
 
 def draw_seeds(ledger: dict) -> figures.Picture:
@@ -197,15 +197,15 @@ def draw_seeds(ledger: dict) -> figures.Picture:
 def draw_choice(chosen: Chosen, truth: float, of: int, tried: int) -> figures.Picture:
     """Left: a typical round of `tried` equally good variants. Right: how much the best flatters, by how many were tried."""
     figure, (left, right) = figures.subplots(1, 2, figsize=(9, 3.5), width_ratios=(1, 1.2))
-    best = chosen.each[:, :tried].max(axis=1)
-    typical = np.abs(best - best.mean()).argmin()
+    best, again = chosen.told[:, tried - 1], chosen.fresh[:, tried - 1]
+    typical = (np.abs(best - best.mean()) + np.abs(again - again.mean())).argmin()
     one = chosen.each[typical, :tried]
     for row, value in enumerate(one):
         its = share(round(value * of), of)
         colour = RED if row == one.argmax() else "0.55"
         _whisker(left, row, its.low, its.high, colour)
         left.plot(100 * its.value, row, "o", color=colour, markersize=4)
-    left.plot(100 * chosen.fresh[typical, tried - 1], one.argmax(), "D", color=BLUE, label="the chosen, asked again")
+    left.plot(100 * again[typical], one.argmax(), "D", color=BLUE, label="the chosen, asked again")
     left.axvline(100 * truth, color="black", linewidth=1, linestyle="--")
     left.set(yticks=[], xlabel="accuracy (%)", title=f"{tried} variants, all equally good")
     left.spines["left"].set_visible(False)
@@ -220,11 +220,11 @@ def draw_choice(chosen: Chosen, truth: float, of: int, tried: int) -> figures.Pi
     right.axvline(tried, color="0.6", linestyle=":", linewidth=1.5)
     right.set(xscale="log", xlabel="variants tried", ylabel="told less true (points)", title="the best of them")
     right.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-    right.legend(loc="upper left", fontsize=10)
+    right.legend(loc="lower right", fontsize=10)
     return figures.show(
         figure,
         f"Left: {tried} variants that are all right in {truth:.1%}, tested on {of} pictures; the best of them is told with "
-        f"{one.max():.1%}, and on fresh pictures has {chosen.fresh[typical, tried - 1]:.1%}. Right: over many rounds the "
+        f"{one.max():.1%}, and on fresh pictures has {again[typical]:.1%}. Right: over many rounds the "
         f"best of {tried} flatters by {gap[:, tried - 1].mean():.1f} points on average, and by none on fresh pictures.",
     )
 
@@ -280,7 +280,7 @@ def draw_published(entries: Sequence[Published]) -> figures.Picture:
     kinds = ((BLUE, "ImageNet, every source"), (RED, "ImageNet, sources that disagree"), (GREEN, "ImageNetV2"))
     for colour, label in kinds:
         axis.plot([], [], "o", color=colour, label=label)
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=10)
+    axis.legend(loc="lower right", fontsize=10)
     drops = [100 * (max(s.value for s in it.imagenet.values()) - it.v2.value) for it in entries]
     apart = [it.name for it in entries if not it.agree]
     return figures.show(
@@ -319,14 +319,13 @@ def draw_costs(changes: Mapping[str, Points], noise: float) -> figures.Picture:
         if not far:
             axis.plot([low, high], [row, row], color=colour, linewidth=2.5)
             axis.plot(change, row, "o", color=colour)
-        side = 1 if change < 0 else -1
-        place = 0.15 * side if far else (max(high, 0.0) + 0.2 if change < 0 else min(low, 0.0) - 0.2)
-        arrow = "◀ " if far else ""
-        axis.text(place, row, f"{arrow}{change:+.1f}", ha="left" if side > 0 else "right", va="center", fontsize=11)
+        words = f"{change:+.1f}".replace("-", "−")
+        place = 0.985 * floor if far else max(high, noise) + 0.03 * abs(floor)
+        axis.text(place, row, f"◀ {words}" if far else words, ha="left", va="center", fontsize=11)
     axis.set_yticks(range(len(changes)), changes)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=1)
-    axis.set(xlabel="change of the figure (points); grey: what chance alone does", xlim=(floor, None))
+    axis.set(xlabel="change of the figure (points); grey: what chance alone does", xlim=(floor, 0.35 * abs(floor)))
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
     told = "; ".join(

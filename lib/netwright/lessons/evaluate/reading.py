@@ -18,23 +18,36 @@ def outputs_of(folders: Sequence[str], net_synsets: Sequence[str]) -> list[int]:
     return [place[folder] for folder in folders]
 
 
-# ImageNet's first classes, and some of Imagenette's and of Imagewoof's, by their WordNet ids.
+# ImageNet's first classes, Imagenette's, and some of Imagewoof's, by their WordNet ids.
 FISH = ("n01440764", "n01443537", "n01484850", "n01491361", "n01494475", "n01496331")
-NETTE = ("n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042")
+IMAGENETTE = (
+    "n01440764",
+    "n02102040",
+    "n02979186",
+    "n03000684",
+    "n03028079",
+    "n03394916",
+    "n03417042",
+    "n03425413",
+    "n03445777",
+    "n03888257",
+)
 DOGS = ("n02086240", "n02087394", "n02088364", "n02089973")
 
 
 def _measure(theirs: Callable) -> Iterator[tuple[str, Any]]:
-    everything = sorted({*FISH, *NETTE, *DOGS})  # as ImageNet's own nets have them
-    yield from _case(theirs, "of folders that are some of the net's classes", NETTE, everything)
-    yield from _case(theirs, "of folders that a program has listed unsorted", (*DOGS[2:], *NETTE[::-2]), everything)
-    taught = (*NETTE[3:], *DOGS[::-1], *NETTE[:3])  # a finetuned net keeps the order in which it was taught
-    yield from _case(theirs, "of a net whose own classes are not sorted", sorted(NETTE), taught)
+    everything = sorted({*FISH, *IMAGENETTE, *DOGS})  # as ImageNet's own nets have them
+    yield from _case(theirs, "of folders that are some of the net's classes", IMAGENETTE, everything)
+    yield from _case(
+        theirs, "of folders that a program has listed unsorted", (*DOGS[2:], *IMAGENETTE[::-2]), everything
+    )
+    taught = (*IMAGENETTE[3:], *DOGS[::-1], *IMAGENETTE[:3])  # a finetuned net keeps the order in which it was taught
+    yield from _case(theirs, "of a net whose own classes are not sorted", sorted(IMAGENETTE), taught)
     yield from _case(theirs, "of as many folders as the net has outputs", sorted(taught), taught)
     for stranger, where in (("n02102041", "in the middle"), ("n09999999", "at the end")):
         yield (
             f"what becomes of a folder {stranger}, {where}, that the net was never taught,",
-            _refusal(theirs, sorted((*NETTE, stranger)), everything, stranger),
+            _refusal(theirs, sorted((*IMAGENETTE, stranger)), everything, stranger),
         )
 
 

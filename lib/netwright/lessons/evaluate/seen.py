@@ -13,7 +13,7 @@ from netwright import figures
 from netwright.datasets import PictureSet
 from netwright.evaluate.metrics import Calibration, Comparison, Measures, Share, share
 from netwright.evaluate.reliability import reliability_in_words
-from netwright.lessons.evaluate.trials import SEEN_RADII
+from netwright.lessons.evaluate.trials import SEEN_RADII, Weather
 from netwright.toys import CLASSES, GROUPS
 from netwright.transforms import Transform
 
@@ -55,22 +55,27 @@ def draw_ways(ways: Mapping[str, Way], right: Measures, transform: Transform) ->
         rows, shown + 1, figsize=(9, 0.82 * rows + 0.7), width_ratios=(*(1,) * shown, 8.5 - shown), sharex="col"
     )
     told = []
-    for line, (name, way) in zip(axes, ways.items(), strict=True):
+    for row, (name, way) in enumerate(ways.items()):
+        line = axes[row]
         for axis, tensor in zip(line[:-1], way.seen, strict=True):
             axis.imshow(transform.inverse(tensor), interpolation="lanczos")
             axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
+            axis.spines[:].set(visible=True, color="0.8")
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
         axis = line[-1]
+        axis.set_xscale("symlog", linthresh=1)  # a tenth of a point and all of them, in one picture
+        axis.set_xlim(-105, 3)
+        axis.set_xticks([-100, -10, -1, 0, 1], ["−100", "−10", "−1", "0", "1"])
         axis.axvline(0, color="0.6", linewidth=1)
         for height, (group, colour) in zip((2, 1, 0), OF_GROUP.items(), strict=True):
             moved = 100 * (way.measures.per_group[group].value - right.per_group[group].value)
             axis.barh(height, moved, color=colour, height=0.8, label=group)
         axis.set(yticks=[], ylim=(-0.7, 2.7))
         axis.spines[:].set_visible(False)
-        axis.tick_params(axis="x", length=0, labelbottom=line is axes[-1])
+        axis.tick_params(axis="x", length=0, labelbottom=row == rows - 1)
         change = f"{100 * way.change.difference:+.1f} ({100 * way.change.low:+.1f} to {100 * way.change.high:+.1f})"
-        axis.text(1.02, 0.5, f"{change}\nsays {way.confidence:.0%}", transform=axis.transAxes, va="center", fontsize=10)
+        words = change.replace("-", "−")
+        axis.text(1.02, 0.5, f"{words}\n{way.confidence:.0%} sure", transform=axis.transAxes, va="center", fontsize=10)
         told.append(f"{name}: {change} points in all, mean confidence {way.confidence:.0%}")
     axes[-1, -1].set_xlabel("change (points), by group of classes")
     handles, labels = axes[-1, -1].get_legend_handles_labels()
@@ -81,10 +86,13 @@ def draw_ways(ways: Mapping[str, Way], right: Measures, transform: Transform) ->
 # Is it as sure as it is right? -----------------------------------------------------------------------------------
 
 
+FEW = 10  # a bin of fewer pictures is drawn hollow, and by itself
+
+
 def draw_calibration(found: Mapping[str, Calibration]) -> figures.Picture:
     """Reliability diagrams side by side: accuracy over confidence, with 95 % intervals, on bars of how many there are."""
     figure, axes = figures.subplots(
-        2, len(found), figsize=(9, 4.0), sharex=True, sharey="row", height_ratios=(3, 1), squeeze=False
+        2, len(found), figsize=(9, 3.9), sharex=True, sharey="row", height_ratios=(3, 1), squeeze=False
     )
     for (curve, counts), (name, its) in zip(axes.T, found.items(), strict=True):
         filled = [it for it in its.bins if it.count]
@@ -94,8 +102,14 @@ def draw_calibration(found: Mapping[str, Calibration]) -> figures.Picture:
             curve.plot(
                 [100 * it.confidence] * 2, [100 * ends.low, 100 * ends.high], color=BLUE, alpha=0.45, linewidth=3
             )
-        curve.plot([100 * it.confidence for it in filled], [100 * it.accuracy for it in filled], "o-", color=BLUE)
-        curve.set(title=f"{name}: ECE {its.ece:.1%}", xlim=(0, 100), ylim=(0, 102))
+        for some, style in (
+            ([it for it in filled if it.count < FEW], {"marker": "o", "linestyle": "", "markerfacecolor": "white"}),
+            ([it for it in filled if it.count >= FEW], {"marker": "o"}),
+        ):
+            places, heights = [100 * it.confidence for it in some], [100 * it.accuracy for it in some]
+            curve.plot(places, heights, color=BLUE, **style)
+        curve.set(xlim=(0, 100), ylim=(0, 102), xticks=[0, 50, 100])
+        curve.set_title(f"{name}\nECE {its.ece:.1%}", fontsize=12)
         width = 100 * (its.bins[0].high - its.bins[0].low)
         counts.bar([100 * it.low for it in its.bins], [it.count for it in its.bins], width, align="edge", color="0.6")
         counts.set_xlabel("confidence (%)")
@@ -103,6 +117,30 @@ def draw_calibration(found: Mapping[str, Calibration]) -> figures.Picture:
     axes[1, 0].set_ylabel("pictures")
     told = " ".join(f"{name}: {reliability_in_words(its)}" for name, its in found.items())
     return figures.show(figure, told)
+
+
+# Weather ---------------------------------------------------------------------------------------------------------
+
+
+def draw_weather(found: Weather) -> figures.Picture:
+    """A panel a kind of corruption: top-1 of every net over the severity, with 95 % intervals."""
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    severities = sorted({severity for _, severity in found})
+    figure, axes = figures.subplots(1, len(kinds), figsize=(9, 3.3), sharey=True, squeeze=False)
+    axes = axes[0]
+    told = []
+    for axis, kind in zip(axes, kinds, strict=True):
+        for name, colour in zip(found[kind, severities[0]], figures.CYCLE, strict=False):
+            its = [found[kind, severity][name] for severity in severities]
+            low, high = ([100 * getattr(it, end) for it in its] for end in ("low", "high"))
+            axis.fill_between(severities, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(severities, [100 * it.value for it in its], "o-", color=colour, label=name, markersize=4)
+        axis.set(title=kind.replace("_", " "), xlabel="severity", xticks=severities, ylim=(0, 102))
+        last = found[kind, severities[-1]]
+        told.append(f"{kind} {severities[-1]}: " + ", ".join(f"{name} {it.value:.0%}" for name, it in last.items()))
+    axes[0].set_ylabel("top-1 (%)")
+    axes[-1].legend(loc="lower left", fontsize=10)
+    return figures.show(figure, f"Top-1 of the nets under {len(kinds)} corruptions. {'; '.join(told)}.")
 
 
 # Where the world looks new ---------------------------------------------------------------------------------------

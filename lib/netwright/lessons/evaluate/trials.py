@@ -1,6 +1,6 @@
 """What notebook 11 tries out: pictures kept at hand, worlds that look new, a choice among equals, a memory test.
 
-Imports datasets, toys, evaluate and bench.
+Imports datasets, toys, transforms, evaluate and bench.
 """
 
 import io
@@ -17,10 +17,14 @@ from torch import Tensor, nn
 
 from netwright.bench import Ratio, interleave, ratio
 from netwright.datasets import PictureSet, ToyPictures, duplicates
-from netwright.evaluate.predictions import asked
+from netwright.evaluate.corruptions import Corrupted
+from netwright.evaluate.metrics import Share, measure
+from netwright.evaluate.predictions import Predictions, asked, predict
+from netwright.evaluate.robustness import as_it_is
 from netwright.evaluate.speed import peak_on_cpu
 from netwright.toys import CLASSES, ToyWorld, render
 from netwright.toys.factors import PIXEL
+from netwright.transforms import Transform
 
 
 class AtHand(PictureSet):
@@ -91,11 +95,47 @@ def _room(radius: np.ndarray) -> np.ndarray:
     return np.maximum(1 - 1.45 * radius, 0.01)
 
 
+def grainy(pictures: PictureSet, transform: Transform, severity: int, kind: str = "gaussian_noise") -> AtHand:
+    """The same pictures in noise, or in another of the kinds of corruption."""
+    return AtHand(Corrupted(pictures, transform, kind, severity))
+
+
+Weather = dict[tuple[str, int], dict[str, Share]]  # top-1 by (kind, severity) and net
+
+
+def in_weather(
+    nets: Mapping[str, nn.Module],
+    pictures: PictureSet,
+    transform: Transform,
+    kinds: Sequence[str],
+    severities: Sequence[int],
+) -> Weather:
+    """Top-1 of several nets on the very same corrupted pictures."""
+    found = {}
+    for kind in kinds:
+        for severity in severities:
+            worse = grainy(pictures, transform, severity, kind)
+            asked_for = {"transform": as_it_is(transform), "progress": False}
+            found[kind, severity] = {name: measure(predict(net, worse, **asked_for)).top1 for name, net in nets.items()}
+    return found
+
+
 def quarter_turns(pictures: AtHand, seed: int = 0) -> AtHand:
     """The same pictures, each turned by 0, 1, 2 or 3 quarter turns at random."""
     turns = torch.randint(4, (len(pictures),), generator=torch.Generator().manual_seed(seed)).tolist()
     turned = [image.rot90(turn, (1, 2)) for image, turn in zip(pictures.kept, turns, strict=True)]
     return AtHand(pictures, torch.stack(turned))
+
+
+# A net that is calibrated by making ------------------------------------------------------------------------------
+
+
+def calibrated(predictions: Predictions, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Some pictures' probabilities (count, classes), and labels (count,) that are drawn from just these."""
+    chance = torch.Generator().manual_seed(seed)
+    some = torch.randperm(len(predictions), generator=chance)[:count]
+    probabilities = predictions.probabilities[some].double()
+    return probabilities, probabilities.multinomial(1, generator=chance)[:, 0]
 
 
 # Choosing among equals -------------------------------------------------------------------------------------------
@@ -167,7 +207,7 @@ class Remembered:
     near: np.ndarray
 
 
-CLOSE = 4.0  # grey levels, root mean square, that two pictures may differ by and be one picture saved twice
+CLOSE = 12.0  # grey levels, root mean square, that two pictures may differ by and be one picture saved twice
 
 
 def remember(train: PictureSet, val: PictureSet) -> Remembered:

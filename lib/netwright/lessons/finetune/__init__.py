@@ -20,15 +20,14 @@ from netwright.lessons.finetune.pictures import (
     draw_mixed,
     draw_pictures,
     draw_rates,
-    draw_seeds,
     draw_shares,
     draw_shown,
     draw_told_and_true,
     drift,
 )
-from netwright.lessons.finetune.records import by_seed, replay
+from netwright.lessons.finetune.records import replay, seeds
 from netwright.lessons.finetune.resuming import Training
-from netwright.lessons.finetune.signs import inputs_of, write_signs
+from netwright.lessons.finetune.signs import features_of, inputs_of, write_signs
 from netwright.lessons.weights.pictures import table
 
 # In the order of the notebook.
@@ -47,7 +46,6 @@ __all__ = [
     "Average",
     "Training",
     "batches_of",
-    "by_seed",
     "differences",
     "draw_drift",
     "draw_groups",
@@ -55,16 +53,17 @@ __all__ = [
     "draw_mixed",
     "draw_pictures",
     "draw_rates",
-    "draw_seeds",
     "draw_shares",
     "draw_shown",
     "draw_told_and_true",
     "drift",
+    "features_of",
     "inputs_of",
     "largest_gap",
     "peek",
     "recipes",
     "replay",
+    "seeds",
     "table",
     "train_and_kill",
     "train_classifier",

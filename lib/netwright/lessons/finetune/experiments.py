@@ -139,9 +139,11 @@ def _numbers(line: dict) -> list:
 class Peeked:
     """Of many trainings, each chosen among its epochs: top-1 in points, float64 (runs,).
 
-    told: on the pictures by which the epoch was chosen. fresh: of the same epoch on as many others. true: of the same
-    epoch on all the rest.
+    told: on the `judge` pictures by which the epoch was chosen. fresh: of the same epoch on as many others. true: of
+    the same epoch on all the rest.
     """
+
+    judge: int
 
     told: np.ndarray
     fresh: np.ndarray
@@ -185,7 +187,7 @@ def peek(
     table = 100 * torch.stack(accuracy)  # (epochs, 3, runs)
     best = table[:, 0].argmax(0)
     told, fresh, true = (table[best, which, torch.arange(runs)].numpy() for which in range(3))
-    return Peeked(told, fresh, true)
+    return Peeked(judge, told, fresh, true)
 
 
 def _right(features: Tensor, targets: Tensor, weight: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from netwright import figures
 from netwright.datasets import PictureSet
 from netwright.evaluate import Share
+from netwright.lessons.finetune.experiments import Peeked
 from netwright.transforms import Transform
 from netwright.tune.augment import Augmentation
 from netwright.tune.randomness import Purpose, generator
@@ -213,8 +214,9 @@ def draw_shares(batch: int, ways: Mapping[str, tuple[int, int]]) -> figures.Pict
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     handles = [Patch(color=figures.CYCLE[rank], label=f"process {rank}") for rank in range(most)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=most, fontsize=10)
-    told = "; ".join(f"{way}: {world} process(es), {parts} part(s) each" for way, (world, parts) in ways.items())
+    parts = Patch(color="none", label="1, 2: in which of its parts")
+    figure.legend(handles=[*handles, parts], loc="outside lower center", ncols=most + 1, fontsize=10)
+    told = "; ".join(f"{way}: processes {world}, parts of each {parts}" for way, (world, parts) in ways.items())
     alt = (
         f"A batch of {batch} pictures, and who works on which. Picture 1 and picture {batch}, 2 and {batch - 1}, and so on "
         f"are always together. {told}."
@@ -233,8 +235,9 @@ def draw_intervals(shares: Mapping[str, Sequence[Share]], chance: float, what: s
     for its, colour in zip(shares.values(), figures.CYCLE, strict=False):
         first = y
         for share in its:
-            axis.plot([100 * share.low, 100 * share.high], [y, y], color=colour, linewidth=3, alpha=0.45)
-            axis.plot([100 * share.value], [y], "o", color=colour)
+            whole = {"color": colour, "clip_on": False}  # also at 100
+            axis.plot([100 * share.low, 100 * share.high], [y, y], linewidth=3, alpha=0.45, **whole)
+            axis.plot([100 * share.value], [y], "o", **whole)
             axis.text(100 * share.low - 1, y, f"{100 * share.value:.1f}", ha="right", va="center", fontsize=11)
             y += 1
         ticks.append((first + y - 1) / 2)
@@ -250,8 +253,12 @@ def draw_intervals(shares: Mapping[str, Sequence[Share]], chance: float, what: s
     return figures.show(figure, f"Shares with their 95 % intervals, a line a run. {told}. By chance: {chance:.0%}.")
 
 
-def draw_told_and_true(told: Mapping[str, np.ndarray]) -> figures.Picture:
+def draw_told_and_true(peeked: Peeked) -> figures.Picture:
     """Histograms of how much more (in points) was told than was true, one above the other."""
+    told = {
+        f"told by the {peeked.judge} pictures that chose the epoch": peeked.told - peeked.true,
+        f"told by {peeked.judge} others": peeked.fresh - peeked.true,
+    }
     figure, axes = figures.subplots(len(told), 1, figsize=(9, 1.5 * len(told) + 0.5), sharex=True, sharey=True)
     every = np.concatenate(list(told.values()))
     reach = np.ceil(np.abs(every).max())

@@ -4,6 +4,7 @@ from netwright.tune.recipes import Recipe
 from netwright.tune.schedule import Schedule
 
 HEADS = ("recipe", "pictures a step", "epochs", "optimiser and highest rate", "and", "the rate comes from")
+OPTIMISERS = {"sgd": "SGD", "adamw": "AdamW", "lamb": "LAMB"}
 STEPS = 100  # an epoch has, where a curve is drawn
 
 
@@ -14,9 +15,9 @@ def rows(recipes: dict[str, Recipe]) -> list[tuple[str, ...]]:
             name,
             f"{recipe.batch:,}",
             str(recipe.epochs),
-            f"{recipe.optimiser.name.upper()}, {recipe.optimiser.lr:g}",
+            f"{OPTIMISERS[recipe.optimiser.name]}, {recipe.optimiser.lr:g}",
             ", ".join(extras(recipe)),
-            recipe.source("optimiser.lr") or "",
+            (recipe.source("optimiser.lr") or "").replace("the same card", "its model card"),
         )
         for name, recipe in recipes.items()
     ]
@@ -31,7 +32,9 @@ def extras(recipe: Recipe) -> list[str]:
         f"layer decay {optimiser.layer_decay}": optimiser.layer_decay,
         f"weight decay {optimiser.weight_decay:g}": optimiser.weight_decay,
         f"{recipe.schedule.kind}": True,
-        f"warm-up of {recipe.schedule.warmup_epochs:g} epochs": recipe.schedule.warmup_epochs,
+        f"warm-up of {recipe.schedule.warmup_epochs:g} epochs".replace(" 1 epochs", " 1 epoch"): (
+            recipe.schedule.warmup_epochs
+        ),
         "binary cross-entropy": loss.kind == "binary_cross_entropy",
         f"smoothing {loss.smoothing:g}": loss.smoothing,
         f"mixup {mixing.mixup:g}": mixing.mixup,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from netwright.figures import Picture
+from netwright.lessons.finetune.pictures import draw_seeds
 from netwright.lessons.finetune.recipes import STEPS, rates_of
 from netwright.toys import ledger
 from netwright.tune.curves import curves
@@ -13,6 +14,8 @@ NOTHING = (
     "No training is recorded in data/ of this version of the workbook, and there is no CUDA GPU here to make one on. So "
     "there is nothing to show; everything else in this notebook has run on this machine."
 )
+
+NO_SEEDS = "No training of a toy net is recorded in data/ of this version of the workbook: there is nothing to compare."
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,13 @@ def _history(found: dict, log: list[dict]) -> History:
     return History(start=start, steps=sorted(steps, key=lambda line: line["step"]), epochs=epochs)
 
 
-def by_seed(group: str = "relation") -> dict[str, list[float]]:
-    """Of each toy net the accuracy on a group of classes, a number a seed; empty where nothing is recorded."""
+def seeds(group: str = "relation") -> Replay:
+    """How well the toy nets tell a group of classes apart, a dot a seed; a sentence where nothing is recorded."""
     found = recorded()
-    return {net: ledger.over_seeds(net, group, found) for net in found["nets"]} if found else {}
+    if found is None or not found["nets"]:
+        return Replay(NO_SEEDS)
+    values = {net: ledger.over_seeds(net, group, found) for net in found["nets"]}
+    return Replay(
+        f"Trainings of the toy nets that differ in their seed only, recorded on {found['device']}:",
+        draw_seeds(values, f"top-1 on the classes told apart by {group}, %"),
+    )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from netwright.datasets import Data, PictureSet, open_data
 from netwright.models import transform_for
+from netwright.nets.net import ResidualNet
 from netwright.toys import CLASSES, ToyWorld, render
 from netwright.toys.classes import OUTLINE_NAMES
 from netwright.toys.factors import TURN
@@ -85,3 +86,10 @@ def inputs_of(pictures: PictureSet, net: nn.Module) -> tuple[Tensor, Tensor]:
     return torch.stack([transform(pictures.picture(i)) for i in range(len(pictures))]), torch.from_numpy(
         pictures.targets
     )
+
+
+@torch.no_grad()
+def features_of(net: ResidualNet, pictures: PictureSet) -> tuple[Tensor, Tensor]:
+    """What `net` hands to its classifier of every picture, (n, num_features), and their classes, (n,)."""
+    inputs, targets = inputs_of(pictures, net)
+    return torch.cat([net.forward_head(net.forward_features(x), pre_logits=True) for x in inputs.split(100)]), targets
