@@ -478,7 +478,7 @@ def test_a_real_process_is_killed_and_the_resumed_training_differs_in_nothing(fo
 
 
 def test_a_process_that_ends_by_itself_is_told_with_its_last_word(tmp_path):
-    with pytest.raises(RuntimeError, match="ended by itself, with status 1.*neither a folder"):
+    with pytest.raises(RuntimeError, match="ended by itself, with status 2.*neither a folder"):
         finetune.train_and_kill(tmp_path / "nothing here", after=1, out=str(tmp_path / "out"), **OPTIONS)
 
 

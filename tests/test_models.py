@@ -93,7 +93,9 @@ def test_without_pretrained_a_publishers_name_gives_the_untrained_architecture(w
 
 
 def test_every_architecture_has_default_weights_and_every_weights_an_architecture():
-    assert {weights.architecture for weights in catalogue.catalogue()} == set(CONFIGS) == set(nw.list_models()) - set(TOYS)
+    assert (
+        {weights.architecture for weights in catalogue.catalogue()} == set(CONFIGS) == set(nw.list_models()) - set(TOYS)
+    )
     assert all(catalogue.default_for(architecture) for architecture in CONFIGS)
 
 

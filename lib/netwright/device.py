@@ -31,7 +31,9 @@ def chosen_device(name: str | None = None) -> torch.device:
             device = torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:  # unknown, or not in this machine or this build of torch
             reason = str(error).splitlines()[0].rstrip(".")
-            raise ValueError(f"Device {name}: torch cannot use it ({reason}). auto would be {pick_device()}.") from error
+            raise ValueError(
+                f"Device {name}: torch cannot use it ({reason}). auto would be {pick_device()}."
+            ) from error
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

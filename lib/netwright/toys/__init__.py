@@ -8,4 +8,15 @@ from netwright.toys.factors import HOLD_OUTS
 from netwright.toys.render import render
 from netwright.toys.world import SPLITS, ToyWorld
 
-__all__ = ["CLASSES", "GROUPS", "HOLD_OUTS", "SPLITS", "Relation", "ToyClass", "ToyWorld", "groups", "label_of", "render"]
+__all__ = [
+    "CLASSES",
+    "GROUPS",
+    "HOLD_OUTS",
+    "SPLITS",
+    "Relation",
+    "ToyClass",
+    "ToyWorld",
+    "groups",
+    "label_of",
+    "render",
+]

@@ -24,10 +24,10 @@ BLUE, RED, GREEN = figures.CYCLE[:3]
 # Pictures of a data set ------------------------------------------------------------------------------------------
 
 
-def draw_pictures(pictures: PictureSet, columns: int = 12) -> figures.Picture:
+def draw_pictures(pictures: PictureSet, columns: int = 9) -> figures.Picture:
     """A row of the first pictures of each class."""
     names = pictures.class_names
-    side = 0.62
+    side = 0.66
     figure, axes = figures.subplots(len(names), 1, figsize=(1.5 + side * columns, (side + 0.06) * len(names)))
     for axis, number in zip(axes, range(len(names)), strict=True):
         some = np.flatnonzero(pictures.targets == number)[:columns]
@@ -162,7 +162,7 @@ def draw_mixed(
     images: (batch, 3, height, width), normalised; mixed: (images, probabilities) by the name of the way.
     """
     rows = {"as they are": (images, None), **mixed}
-    figure, axes = figures.subplots(len(rows), len(images), figsize=(9, 1.85 * len(rows)))
+    figure, axes = figures.subplots(len(rows), len(images), figsize=(7.6, 1.65 * len(rows)))
     told = []
     for line, (way, (its, soft)) in zip(axes, rows.items(), strict=True):
         for i, axis in enumerate(line):
