@@ -109,7 +109,8 @@ def test_the_toy_world_is_painted_to_measure_and_nothing_is_cut_off(tmp_path, mo
     run = quick("toy", tmp_path / "run", size=64, length=24)
     found = preprocessing_of(run.net)
     assert (found.input_size, found.resize, found.crop_pct) == ((64, 64), 64, 1.0)
-    assert run.history.start["train_pictures"] == 24 and run.history.start["val_pictures"] == 40
+    # Two epochs of 24 pictures each, none of them twice.
+    assert run.history.start["train_pictures"] == 2 * 24 and run.history.start["val_pictures"] == 40
 
 
 def test_pixels_that_are_there_already_go_the_same_way_as_pictures():
@@ -285,7 +286,7 @@ def test_another_error_is_not_taken_for_too_little_memory(folder, tmp_path, monk
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_way_out(folder, tmp_path):
-    with pytest.raises(TrainingStopped, match="no longer a number at step .*lower rate"):
+    with pytest.raises(TrainingStopped, match="no longer a number in epoch .*lower rate"):
         quick(folder, tmp_path / "run", lr=1e30, epochs=4)
 
 
