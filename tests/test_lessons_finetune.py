@@ -4,6 +4,7 @@ That every exercise's stub, solution and known mistakes are told apart is in tes
 """
 
 import copy
+import re
 import time
 import types
 
@@ -470,6 +471,7 @@ def test_a_real_process_is_killed_and_the_resumed_training_differs_in_nothing(fo
     finally:
         torch.set_num_threads(threads)
     assert resumed.history.resumes[0]["step"] >= 1
+    assert {"Curves", "Confusions", "What was run"} < set(finetune.contents(tmp_path / "killed" / "report.html"))
     found = finetune.differences(resumed, whole)
     assert [unequal for unequal, _ in found.values()] == [0, 0] and min(of for _, of in found.values()) > 50
 
@@ -534,3 +536,66 @@ def test_where_nothing_is_recorded_it_is_said(monkeypatch):
     assert finetune.seeds().sentence == records.NO_SEEDS and finetune.seeds().picture is None
     monkeypatch.setattr(ledger, "results", lambda: made_up_ledger() | {"nets": {}})
     assert finetune.replay().sentence == records.NOTHING
+
+
+# What the notebook's prose says of its own run --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def said():
+    """All that the built notebook shows, as text: prints, tables and descriptions of pictures."""
+    import nbformat
+
+    from netwright import notebooks
+
+    cells = nbformat.read(notebooks.built(finetune_source()), as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.data.get("text/plain", "") for output in outputs)
+
+
+def test_looking_in_training_mode_has_changed_the_net(said):
+    shares = [float(share) for share in re.findall(r"net\.(?:eval|train)\(\)\s+[a-z ]+?\s+([\d.]+)% right", said)]
+    before, sorted_before, _, sorted_in_training, after, _ = shares
+    assert before == sorted_before > after and sorted_in_training < 30
+    moved, of = re.search(r"(\d+) of the (\d+) buffers are not what they were", said).groups()
+    assert moved == of
+
+
+def test_the_frozen_net_of_the_tutorial_has_moved_and_ours_has_not(said):
+    changed = re.findall(r"(\d+) of\s+(\d+) (parameters|buffers) of the frozen body", said)
+    assert changed[0][0] == "0" and changed[1][0] == changed[1][1]
+    before, after = map(float, re.search(r"old classifier: ([\d.]+)% right before, ([\d.]+)% after", said).groups())
+    assert after < before - 1
+    assert re.search(r"requires_grad = False: on average 0\.(?!00)", said) and "freeze: on average 0.00" in said
+
+
+def test_all_that_is_wrong_with_flips_is_wrong_between_the_moons(said):
+    mistakes = re.search(r"Most frequent mistakes: (.*)\.", said)[1].split("; ")
+    wrong = {re.sub(r",.*", "", mistake) for mistake in mistakes}
+    assert "moon left taken for moon right" in wrong or "moon right taken for moon left" in wrong
+    assert all(re.fullmatch("moon (left|right) taken for moon (left|right)", mistake) for mistake in wrong)
+
+
+def test_the_three_ways_come_out_as_the_prose_has_it(said):
+    told = re.search(r"a line a run\. (.*) By chance", said)[1]
+    top1 = {name: float(value) for name, value in re.findall(r"(\w[\w, ]*): ([\d.]+)% \(", told)}
+    wrong = re.search(r"head_only has wrong on val:\n(.*?)\n\n", said, re.DOTALL)[1]
+    pairs = re.findall(r"  ([a-z ]+) taken for ([a-z ]+), ", wrong)
+    assert pairs and {name for pair in pairs for name in pair} <= {"moon left", "moon right", "square", "diamond"}
+    assert top1["full, from random numbers"] < 50 < top1["head_only"] < min(top1["full"], top1["layerwise"])
+
+
+def test_the_loop_of_ones_own_and_the_resumed_training_end_where_they_should(said):
+    gaps = re.findall(r"the (?:nets|averages)\s+([\d.e-]+)", said)
+    assert len(gaps) == 2 and max(map(float, gaps)) < 1e-4
+    unequal = re.findall(r"the (?:net|log): (\d+) of [\d,]+ numbers differ", said)
+    assert unequal == ["0", "0"]
+    killed, steps = map(int, re.search(r"come to step (\d+) of (\d+)", said).groups())
+    assert 0 < killed < steps
+
+
+def test_peeking_pays_and_a_wrong_order_of_classes_is_worse_than_nothing(said):
+    peeked, fresh = map(float, re.findall(r"on average ([+-][\d.]+) points", said))
+    assert peeked > 1 > abs(fresh)
+    wrong, right, nothing = map(float, re.findall(r"(?:right, loss|has a loss of) ([\d.]+\d)", said))
+    assert wrong > nothing > right

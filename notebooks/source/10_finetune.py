@@ -79,8 +79,8 @@ lesson.table(lesson.recipes.HEADS, lesson.recipes.rows(recipes()))
 
 # %% [markdown]
 # Two things to notice. A rate without its batch means nothing: with half as many pictures in a step, the recipe's rate
-# has to change as well, and `finetune` does that. And the published recipes are for a million pictures and rooms full
-# of GPUs; from a folder like ours they would learn next to nothing.
+# has to change as well, and `finetune` does that. And the published recipes are written for a million pictures and rooms
+# full of GPUs, not for a folder like ours.
 #
 # In what follows you write, one after the other, all the parts that the table's first three lines are made of.
 #
@@ -355,7 +355,7 @@ lesson.draw_mixed(*batch, mixed, nw.transform_for(start), signs.class_names)
 # ### Exercise 6: the average
 #
 # While it is trained, a net wanders about what it should be. The *exponential moving average* of its weights wanders
-# less, and is mostly the better net. Write the update: with `keep = min(decay, 1 - (1 + updates) ** (-2 / 3))`, every
+# less. (The curves further down show both, so that you can see which was better.) Write the update: with `keep = min(decay, 1 - (1 + updates) ** (-2 / 3))`, every
 # number of `average` becomes `keep` of itself and `1 - keep` of the net's. So the first updates keep next to nothing of
 # the untrained beginning. Change `average` in place. Whole numbers, which count batches, are copied.
 #
@@ -453,7 +453,7 @@ first = finetune(
 
 # %%
 from netwright.evaluate import compare, measure, predict
-from netwright.evaluate.figures import confusion
+from netwright.evaluate.figures import confusion, worst_pairs
 from netwright.tune import augmentation_for, find
 
 display(confusion(measure(predict(first.net, signs.split("val"), **quiet)), signs.class_names))
@@ -492,13 +492,17 @@ on_test = measure(predict(runs[chosen].net, signs.split("test"), **quiet)).top1
 print(f"chosen by val: {chosen}, {measure(on_val[chosen]).top1}")
 print(f"on test:       {on_test}")
 
+print("\nhead_only has wrong on val:")
+for pair in worst_pairs(measure(on_val["head_only"]), signs.class_names):
+    print(f"  {pair.right} taken for {pair.said}, {pair.count} of {pair.of}")
 report = runs[chosen].folder / "report.html"
-print(f"\nIts folder: {', '.join(sorted(path.name for path in report.parent.iterdir() if path.name[0] != '.'))}")
+print(f"\nIn {report.name} of the chosen one, a single file: {', '.join(lesson.contents(report))}")
 # import webbrowser; webbrowser.open(report.as_uri())
 
 # %% [markdown]
-# A frozen body can pass on only what it has kept, and which way a moon hangs is what this one was taught to forget. With a
-# task nearer to what the net was trained for, `head_only` would be hard to beat: it is quick, and has the least to spoil.
+# `head_only` trains six rows of numbers, and what the frozen body still tells it has learned: no star is wrong, no flower.
+# What it has wrong is how things hang, which is what this body was taught to overlook. Whether the quickest way is good
+# enough depends on how near your question is to the one that the net was trained for.
 #
 # ## Your own pictures
 #

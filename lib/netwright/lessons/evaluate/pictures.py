@@ -280,7 +280,7 @@ def draw_published(entries: Sequence[Published]) -> figures.Picture:
     kinds = ((BLUE, "ImageNet, every source"), (RED, "ImageNet, sources that disagree"), (GREEN, "ImageNetV2"))
     for colour, label in kinds:
         axis.plot([], [], "o", color=colour, label=label)
-    axis.legend(loc="lower right", fontsize=10)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=10)
     drops = [100 * (max(s.value for s in it.imagenet.values()) - it.v2.value) for it in entries]
     apart = [it.name for it in entries if not it.agree]
     return figures.show(

@@ -111,13 +111,17 @@ def in_weather(
     severities: Sequence[int],
 ) -> Weather:
     """Top-1 of several nets on the very same corrupted pictures."""
-    found = {}
-    for kind in kinds:
-        for severity in severities:
-            worse = grainy(pictures, transform, severity, kind)
-            asked_for = {"transform": as_it_is(transform), "progress": False}
-            found[kind, severity] = {name: measure(predict(net, worse, **asked_for)).top1 for name, net in nets.items()}
-    return found
+
+    def top1(worse: PictureSet) -> dict[str, Share]:
+        asked_for = {"transform": as_it_is(transform), "progress": False}
+        return {name: measure(predict(net, worse, **asked_for)).top1 for name, net in nets.items()}
+
+    fair = top1(grainy(pictures, transform, 0))  # the same for all kinds
+    return {
+        (kind, severity): top1(grainy(pictures, transform, severity, kind)) if severity else fair
+        for kind in kinds
+        for severity in severities
+    }
 
 
 def quarter_turns(pictures: AtHand, seed: int = 0) -> AtHand:
@@ -229,29 +233,18 @@ def _vectors(pictures: PictureSet) -> Tensor:
 # Speed side by side ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a net costs beside another: parameters; by batch how many times as fast; bytes at its peak, or None."""
-
-    parameters: int
-    faster: dict[int, Ratio]
-    peak: int | None
-
-
-def costs(nets: Mapping[str, nn.Module], *, batches: tuple[int, ...] = (1, 32), runs: int = 15) -> dict[str, Cost]:
-    """The nets in turn on the same made-up pictures; the first is what the others are compared with."""
-    rival, side = next(iter(nets)), 64
-    faster: dict[str, dict[int, Ratio]] = {name: {} for name in nets}
+def faster(
+    nets: Mapping[str, nn.Module], *, batches: tuple[int, ...] = (1, 32), side: int = 64, runs: int = 11
+) -> dict[str, dict[int, Ratio]]:
+    """By net and batch, how many times as fast it is as the first: all in turn, on the same made-up pictures."""
+    rival = next(iter(nets))
+    found: dict[str, dict[int, Ratio]] = {name: {} for name in nets}
     for batch in batches:
         pictures = torch.randn(batch, 3, side, side)
-        calls = {name: _asks(net, pictures) for name, net in nets.items()}
-        seconds = interleave(calls, runs)
+        seconds = interleave({name: _asks(net, pictures) for name, net in nets.items()}, runs)
         for name in nets:
-            faster[name][batch] = ratio(seconds[rival], seconds[name])
-    with ThreadPoolExecutor(2) as pool:  # each measures a process of its own
-        peaks = list(pool.map(lambda net: peak_on_cpu(net, batches[-1], side, "fp32"), nets.values()))
-    counts = [sum(parameter.numel() for parameter in net.parameters()) for net in nets.values()]
-    return {name: Cost(count, faster[name], peak) for name, count, peak in zip(nets, counts, peaks, strict=True)}
+            found[name][batch] = ratio(seconds[rival], seconds[name])
+    return found
 
 
 def _asks(net: nn.Module, pictures: Tensor) -> Callable[[], Tensor]:
@@ -260,3 +253,9 @@ def _asks(net: nn.Module, pictures: Tensor) -> Callable[[], Tensor]:
             return net(pictures)
 
     return call
+
+
+def peaks(nets: Mapping[str, nn.Module], *, batch: int = 32, side: int = 64) -> dict[str, int | None]:
+    """By net, how many bytes a fresh process grows by that makes and asks it; None where that is not measured."""
+    with ThreadPoolExecutor(2) as pool:  # each measures a process of its own
+        return dict(zip(nets, pool.map(lambda net: peak_on_cpu(net, batch, side, "fp32"), nets.values()), strict=True))

@@ -7,6 +7,7 @@ from netwright.lessons.finetune import averaging, holding, mixing, rates, recipe
 from netwright.lessons.finetune.experiments import (
     Average,
     batches_of,
+    contents,
     differences,
     largest_gap,
     peek,
@@ -46,6 +47,7 @@ __all__ = [
     "Average",
     "Training",
     "batches_of",
+    "contents",
     "differences",
     "draw_drift",
     "draw_groups",

@@ -5,7 +5,9 @@ Imports trained and tune.
 
 import contextlib
 import copy
+import html
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -72,6 +74,11 @@ def largest_gap(one: nn.Module, other: nn.Module, start: nn.Module) -> float:
     trained = [(a, b, c) for a, b, c in zip(*(net.state_dict().values() for net in (one, other, start)), strict=True)]
     gap = max((a - b).abs().max().item() for a, b, _ in trained)
     return gap / max((b - c).abs().max().item() for _, b, c in trained if b.is_floating_point())
+
+
+def contents(report: Path) -> list[str]:
+    """The headings of a report, an HTML file."""
+    return [html.unescape(heading) for heading in re.findall(r"<h2[^>]*>([^<]*)</h2>", report.read_text("utf-8"))]
 
 
 # A kill ------------------------------------------------------------------------------------------------------------
