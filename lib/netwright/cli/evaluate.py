@@ -150,7 +150,7 @@ def _examine(name: str, net, pictures, options, first: bool):
     ask = {"batch": options.batch, "workers": options.workers, "precision": options.precision}
     read = {"subset_of": options.subset_of, "keep": options.keep}
     seen = {"input_size": options.size, "crop_pct": options.crop_pct}
-    found = evaluation_of(net, pictures, model=name, weights=_source(net, options.weights), **read, **seen, **ask)
+    found = evaluation_of(net, pictures, model=name, weights=_source(name, net, options.weights), **read, **seen, **ask)
     labels = label_map(net, pictures, **read)
     if options.sweep is not None:
         found.sweep = sweep(net, pictures, sizes=options.sweep or None, labels=labels, **ask)
@@ -165,11 +165,12 @@ def _examine(name: str, net, pictures, options, first: bool):
     return found
 
 
-def _source(net, weights: str | None) -> str:
+def _source(name: str, net, weights: str | None) -> str:
     published = getattr(net, "weights", None)
     if published is not None:
         return published.name
-    return {None: "of that run", "none": "random numbers"}.get(weights, weights)
+    without = "of that run" if Path(name).exists() else "as they ship"  # a toy net's
+    return {None: without, "none": "random numbers"}.get(weights, weights)
 
 
 # --- telling -----------------------------------------------------------------------------------------------------
