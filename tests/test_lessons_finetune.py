@@ -40,7 +40,6 @@ from netwright.tune.schedule import Schedule
 from tiny_training import same
 
 NAMES = [each.id for each in finetune.CHECKS]
-MISTAKES = [(each.id, mistake) for each in finetune.CHECKS for mistake in each.mistakes]
 
 
 # The exercises -----------------------------------------------------------------------------------------------------
@@ -65,12 +64,6 @@ def test_a_check_and_its_diagnosis_take_less_than_two_seconds(name):
         start = time.process_time()
         outcome = check(name, version)
         assert time.process_time() - start < 2.0, outcome
-
-
-@pytest.mark.parametrize(("name", "mistake"), MISTAKES)
-def test_no_two_mistakes_are_called_by_one_name(name, mistake):
-    outcome = check(name, engine.find(name).mistakes[mistake])
-    assert outcome.mistake == mistake, outcome
 
 
 # Other right answers -------------------------------------------------------------------------------------------------

@@ -169,8 +169,9 @@ print(f"{'that net afterwards, in eval()':30} top-1 {measure(predict(looked_at, 
 #
 # ### Exercise 3: Wilson's interval
 #
-# Wilson turned the question round, in 1927. Take any true accuracy p. Counts of n pictures spread around it by
-# √(p (1 − p) / n). Keep all those p from which your count is no further away than z of *their* spreads. Solved for p:
+# Wilson turned the question round, in 1927. Take any true accuracy p. The shares that tests of n pictures give spread
+# around it by √(p (1 − p) / n). Keep all those p from which your share is no further away than z of *their* spreads.
+# Solved for p:
 #
 # $$\text{centre} = \frac{\hat p + z^2/2n}{1 + z^2/n} \qquad
 # \text{half} = \frac{z}{1 + z^2/n} \sqrt{\frac{\hat p\,(1-\hat p)}{n} + \frac{z^2}{4n^2}}$$
@@ -448,8 +449,8 @@ lesson.draw_weather(lesson.in_weather(nets, some, transform, kinds, severities=(
 # %% [markdown]
 # The toy net is at its best where it was trained; any other size costs it. Nets that were trained on random crops of
 # photographs see objects larger in training than in a centre crop, and *gain* from a larger test
-# ([Touvron et al. 2019](https://arxiv.org/abs/1906.06423)): the table has published figures of one architecture at two
-# sizes. Size and crop belong to the number, and whoever chooses them on the test is peeking.
+# ([Touvron et al. 2019](https://arxiv.org/abs/1906.06423)): the table has published figures of nets at two sizes, and each
+# is better at the larger. Size and crop belong to the number, and whoever chooses them on the test is peeking.
 #
 # And the weather. On the plain test the four could hardly be told apart. In noise they are far apart, and not in the same
 # order: a test that everybody passes says nothing of a day that is not on it. (It says so of these four *files*. What of
@@ -608,8 +609,9 @@ for name, peak in lesson.peaks({name: nets[name] for name in ("toy_resnet", "toy
 lesson.throughput(("resnest50d", "halonet50ts"))
 
 # %% [markdown]
-# One budget of parameters is not one budget of time, and not one of memory. And one picture at a time is another race than thirty-two: latency
-# the first, throughput the second. Whoever tells the one where the other was asked for can choose the winner.
+# One budget of parameters is not one budget of time, and not one of memory. And one picture at a time is another race
+# than thirty-two: latency the first, throughput the second. Whoever tells the one where the other was asked for can choose
+# the winner.
 #
 # ## All of it in one command
 #
@@ -640,12 +642,13 @@ print(f"Of {len(entries)} files, {len(twice)} were measured by several people. T
 for it in twice:
     if not it.agree:
         print(f"  {it.name}: {', '.join(f'{share.value:.2%} ({source})' for source, share in it.imagenet.items())}")
+print(f"\nRank correlation of ImageNet and ImageNetV2 over the nets: {lesson.rank_correlation(entries):.2f}")
 lesson.draw_published(entries)
 
 # %% [markdown]
 # Look at the green dots. ImageNetV2 is ten thousand pictures that were collected years later, *in the same way*
-# ([Recht et al. 2019](https://arxiv.org/abs/1902.10811)). Every net loses many times what its interval allows for, and the
-# order of the nets hardly changes. An interval speaks of pictures drawn as these were drawn.
+# ([Recht et al. 2019](https://arxiv.org/abs/1902.10811)). Every net loses many times what its interval allows for. The
+# order of the nets stays much the same. An interval speaks of pictures drawn as these were drawn, and of no others.
 #
 # ## What would fool you
 #
@@ -682,7 +685,7 @@ names = (
 ordered = {f"{number}. {name}": changes[name] for number, name in enumerate(names, start=1)}
 noise = 100 * (measures["toy_halonet"].top1.high - measures["toy_halonet"].top1.low) / 2
 seen = [lesson.verdict(change, noise) for change in ordered.values()]
-print("Errors raised: 0. What somebody sees who has only the wrong number:")
+print("No error was raised. What somebody sees who has only the wrong number:")
 for what in ("nothing", "a better net", "a worse net"):
     print(f"  {what:13} {seen.count(what)} of {len(seen)}")
 lesson.draw_costs(ordered, noise)

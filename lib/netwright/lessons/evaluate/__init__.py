@@ -16,6 +16,7 @@ from netwright.lessons.evaluate.pictures import (
     overlaps,
     points,
     published,
+    rank_correlation,
     verdict,
 )
 from netwright.lessons.evaluate.reading import IMAGENETTE
@@ -87,6 +88,7 @@ __all__ = [
     "published",
     "published_on",
     "quarter_turns",
+    "rank_correlation",
     "remember",
     "shapes_of_size",
     "table",

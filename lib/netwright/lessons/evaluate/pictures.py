@@ -262,6 +262,13 @@ def published() -> list[Published]:
     return sorted(found, key=lambda it: max(share.value for share in it.imagenet.values()))
 
 
+def rank_correlation(entries: Sequence[Published]) -> float:
+    """Spearman's, of the two sets over the nets that were measured on both: 1 where they rank alike."""
+    both = [(max(share.value for share in it.imagenet.values()), it.v2.value) for it in entries if it.v2]
+    places = np.argsort(np.argsort(np.array(both), axis=0), axis=0)  # (nets, 2)
+    return float(np.corrcoef(places.T)[0, 1])
+
+
 def draw_published(entries: Sequence[Published]) -> figures.Picture:
     """Top-1 on ImageNet by every source, and on the ten thousand pictures that were collected in the same way later."""
     entries = [it for it in entries if it.v2]

@@ -1,6 +1,6 @@
 """Exercise `finetune.freeze`: what it takes to hold a part of a net still while the rest is trained.
 
-Imports the engine, nets and, of this room, trials; tune.freeze for its docstring's word on the subject.
+Imports the engine, nets and, of this room, trials. (The library's own is tune.freeze.)
 """
 
 import types
