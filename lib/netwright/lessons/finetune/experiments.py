@@ -1,6 +1,6 @@
 """What notebook 10 tries out for real: trainings by hand, one that is killed, and a number that was peeked at.
 
-Imports trained and tune.
+Imports datasets, models and tune.
 """
 
 import contextlib

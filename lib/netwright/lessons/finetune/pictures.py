@@ -1,6 +1,6 @@
 """The pictures of notebook 10: what a recipe says, drawn; who moved; who gets which picture; how sure a number is.
 
-Imports figures, datasets, evaluate and tune.
+Imports figures, transforms, datasets, evaluate, tune and, of this room, experiments.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Recipes to be read: in words, with their sources, and the rates they mean. Imports the engine's table and tune."""
+"""Recipes to be read: in words, with their sources, and the rates they mean. Imports tune."""
 
 from netwright.tune.recipes import Recipe
 from netwright.tune.schedule import Schedule

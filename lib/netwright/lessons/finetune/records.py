@@ -1,4 +1,4 @@
-"""Trainings that were recorded, for whoever cannot make them anew. Imports figures, toys and tune."""
+"""Trainings that were recorded, for whoever cannot make them anew. Imports figures, toys, tune, this room."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,7 @@
 """A folder of pictures as people have them: six signs, few of each, painted by the toy world.
 
-Imports toys, datasets, models.
-
 The nets of the toy world have learned that a figure may stand at any angle and still be the same. Here it may not.
+Imports toys, nets, models and datasets.
 """
 
 from dataclasses import dataclass
