@@ -38,7 +38,6 @@
 
 # %%
 import copy
-import io
 import math
 import tempfile
 from dataclasses import replace
@@ -60,7 +59,7 @@ from netwright.lessons import evaluate as lesson
 from netwright.toys import CLASSES, GROUPS, ToyWorld, groups, ledger
 
 threads = torch.get_num_threads()
-torch.set_num_threads(1)  # nets as small as these are no faster on several, and your machine stays free
+torch.set_num_threads(1)  # on a busy machine, threads wait for each other longer than they work on nets so small
 nets = {name: nw.create_model(name, pretrained=True).eval() for name in nw.list_models("toy_*")}
 test = lesson.AtHand(ToyPictures(ToyWorld("test", length=2000)))
 answers = {name: predict(net, test) for name, net in nets.items()}  # the logits of every picture, once
@@ -215,7 +214,7 @@ lesson.draw_promise(lesson.drawn_intervals(wilson, 0.95, of, times=100), 0.95, o
 
 # %% [markdown]
 # An interval is a promise: *of all the intervals that are worked out in this way, 95 % hold the truth.* So it can be
-# tested. On the left, a net whose true accuracy we know takes a hundred tests, and the red ones miss it. On the right, how
+# tested. On the left, a net whose true accuracy we know takes a hundred tests, and the orange ones miss it. On the right, how
 # often the promise is kept, exactly, for every true accuracy. Neither keeps it to the letter, because a count is a whole
 # number. But Wilson's stays near it, and Wald's breaks it just where good nets live.
 #
@@ -264,7 +263,7 @@ display(lesson.draw_pairs({name: its.top1 for name, its in measures.items()}, pa
 lesson.table(("a", "b", "a alone right", "b alone right", "p", "their intervals", "in pairs"), rows)
 
 # %% [markdown]
-# In the figure on the right, red means a p below 0.05. Look for a row of the table in which the intervals overlap and the
+# In the figure on the right, orange means a p below 0.05. Look for a row of the table in which the intervals overlap and the
 # pairs decide: nets stumble over the same hard pictures, and a comparison of two intervals lets what they have in common
 # drown the difference.
 #
@@ -366,51 +365,29 @@ print(f"toy world, numbered by alphabet    {measure(by_place).top1}")
 mirrored, turned = lesson.AtHand(thousand, thousand.kept.flip(3)), lesson.quarter_turns(thousand)
 
 
-def as_jpeg(picture):
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=75)
-    return transform(Image.open(buffer).convert("RGB"))
-
-
-def blue_green_red(picture):
-    return transform(Image.merge("RGB", picture.split()[::-1]))
-
-
-def not_normalised(picture):
+def from_0_to_1(picture):
     return transform(picture) * transform.std + transform.mean
 
 
-def not_divided(picture):
-    return (255 * not_normalised(picture) - transform.mean) / transform.std
-
-
-tried = {
-    "saved as JPEG": (thousand, as_jpeg),
+shown_as = {
+    "saved as JPEG": (thousand, lambda picture: transform(lesson.as_jpeg(picture))),
     "mirrored": (mirrored, transform),
-    "blue, green, red": (thousand, blue_green_red),
+    "blue, green, red": (thousand, lambda picture: transform(Image.merge("RGB", picture.split()[::-1]))),
     "enlarged, cropped": (thousand, nw.transform_for(net, crop_pct=0.875)),
     "quarter turns": (turned, transform),
-    "not normalised": (thousand, not_normalised),
-    "not divided by 255": (thousand, not_divided),
+    "not normalised": (thousand, from_0_to_1),
+    "not divided by 255": (thousand, lambda picture: (255 * from_0_to_1(picture) - transform.mean) / transform.std),
 }
 samples = [int((targets == test.class_names.index(name)).nonzero()[0]) for name in ("dots", "same beside near")]
-said = {way: predict(net, pictures, transform=make) for way, (pictures, make) in tried.items()}
-ways = {
-    way: lesson.Way(
-        seen=[make(pictures.picture(i)) for i in samples],
-        measures=measure(said[way], groups=groups()),
-        change=compare(said[way], right),
-        confidence=said[way].probabilities.amax(1).mean().item(),
-    )
-    for way, (pictures, make) in tried.items()
-}
+ways = lesson.ask_in_ways(net, shown_as, right, samples)
 for way in ("blue, green, red", "not normalised", "enlarged, cropped", "quarter turns"):
     changes[way] = lesson.points(ways[way].change)
 display(lesson.draw_ways(ways, measure(right, groups=groups()), transform))
 
+pictures, make = shown_as["blue, green, red"]
 for name, its in nets.items():
-    print(f"{name:12} blue, green, red: {compare(predict(its, thousand, transform=blue_green_red), answers[name])}")
-both = replace(right, logits=(right.probabilities + said["mirrored"].probabilities).log())
+    print(f"{name:12} blue, green, red: {compare(predict(its, pictures, transform=make), answers[name])}")
+both = replace(right, logits=(right.probabilities + ways["mirrored"].answers.probabilities).log())
 print(f"\ntoy_halonet, mean of a picture and its mirror image: {compare(both, right)}")
 
 # %% [markdown]
@@ -485,16 +462,10 @@ noisy = {name: measure(its, groups=groups()) for name, its in in_noise.items()}
 worst = min(noisy, key=lambda name: noisy[name].top1.value)
 matrix = confusion(in_noise[worst].targets, in_noise[worst].answers, len(CLASSES))
 display(lesson.draw_classes(noisy))
-four = torch.tensor(
-    [test.class_names.index(n) for n in ("stripes", "heart", "same beside near", "different above far")]
-)
+four = ("stripes", "heart", "same beside near", "different above far")
 for name, its in in_noise.items():
-    some = torch.isin(its.targets, four)
-    held = four[its.logits[some][:, four].argmax(1)] == its.targets[some]
-    free = (its.answers == its.targets)[some]
-    print(
-        f"{name:12} on four of the classes: {free.double().mean():.1%}; held to these four: {held.double().mean():.1%}"
-    )
+    free, held = lesson.held_to(its, four)
+    print(f"{name:12} on four classes: {free:.1%} with any answer, {held:.1%} with these four only")
 print(f"\n{worst}, in noise of severity 2:")
 draw_confusion(replace(noisy[worst], confusion=matrix.numpy()), test.class_names)
 

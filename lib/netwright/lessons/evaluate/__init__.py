@@ -22,7 +22,6 @@ from netwright.lessons.evaluate.pictures import (
 from netwright.lessons.evaluate.reading import IMAGENETTE
 from netwright.lessons.evaluate.real import published_on, throughput
 from netwright.lessons.evaluate.seen import (
-    Way,
     draw_calibration,
     draw_new,
     draw_ways,
@@ -32,11 +31,15 @@ from netwright.lessons.evaluate.seen import (
 from netwright.lessons.evaluate.sure import wald
 from netwright.lessons.evaluate.trials import (
     AtHand,
+    Way,
+    as_jpeg,
+    ask_in_ways,
     calibrated,
     choose,
     drawn_intervals,
     faster,
     grainy,
+    held_to,
     in_weather,
     kept_promise,
     leaky_folder,
@@ -61,6 +64,8 @@ __all__ = [
     "IMAGENETTE",
     "AtHand",
     "Way",
+    "as_jpeg",
+    "ask_in_ways",
     "calibrated",
     "choose",
     "draw_calibration",
@@ -79,6 +84,7 @@ __all__ = [
     "duels",
     "faster",
     "grainy",
+    "held_to",
     "in_weather",
     "kept_promise",
     "leaky_folder",

@@ -30,13 +30,13 @@ def published_on(folder: str | Path | None, *, model: str, limit: int | None = N
         net = create_model(model, pretrained=True)
     except WeightsUnavailable:
         file = list_weights(f"{model}.*")[0].files[0]
-        missing.append(f"the weights, {file.filename} ({file.size_text}), cannot be fetched now")
+        missing.append(f"the weights, {file.filename} ({file.size_text}), which cannot be fetched now")
     pictures = _pictures(folder)
     if pictures is None:
         looked = f"{folder} has none in a layout that is known" if folder else "IMAGENET is not set"
-        missing.append(f"there are no pictures: {looked}, and Imagenette is not in {paths.home() / 'datasets'}")
+        missing.append(f"pictures: {looked}, and Imagenette is not in {paths.home() / 'datasets'}")
     if missing:
-        return f"Nothing is measured here: {'; and '.join(missing)}."
+        return "\n  ".join(["Nothing is measured here. Missing are", *missing])
     net.to(pick_device())
     asked = Sample(pictures, limit) if limit and limit < len(pictures) else pictures
     some = len(pictures.class_names) < net.num_classes
@@ -64,13 +64,11 @@ def _in_words(it: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def throughput(models: tuple[str, ...], *, batches: tuple[int, ...] = (1, 64)) -> Table | str:
-    """Latency, throughput and peak memory of untrained nets at full size on a GPU, in bf16; a sentence where there is none."""
+def throughput(models: tuple[str, ...], *, batches: tuple[int, ...] = (1, 64)) -> Table:
+    """Latency, throughput and peak memory of untrained nets at full size on a GPU, in bf16; or why there is nothing."""
     if not torch.cuda.is_available():
-        return (
-            f"No GPU of the CUDA kind is here ({device_name(pick_device())}), so {' and '.join(models)} are not measured at "
-            "full size."
-        )
+        reason = f"not measured: no CUDA device is here, only {device_name(pick_device())}"
+        return table(("at full size, on a GPU", ""), [(model, reason) for model in models])
     lines = []
     for model in models:
         torch.manual_seed(0)

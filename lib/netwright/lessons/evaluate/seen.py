@@ -4,16 +4,14 @@ Imports figures, datasets, evaluate, toys, transforms and, of this room, trials.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from netwright import figures
 from netwright.datasets import PictureSet
-from netwright.evaluate.metrics import Calibration, Comparison, Measures, Share, share
+from netwright.evaluate.metrics import Calibration, Measures, Share, share
 from netwright.evaluate.reliability import reliability_in_words
-from netwright.lessons.evaluate.trials import SEEN_RADII, Weather
+from netwright.lessons.evaluate.trials import SEEN_RADII, Way, Weather
 from netwright.toys import CLASSES, GROUPS
 from netwright.transforms import Transform
 
@@ -36,16 +34,6 @@ def draw_world(pictures: PictureSet) -> figures.Picture:
 
 
 # Seen wrongly ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to show a net the test pictures: what it sees of some, and what it then says of all."""
-
-    seen: list[Tensor]
-    measures: Measures
-    change: Comparison
-    confidence: float
 
 
 def draw_ways(ways: Mapping[str, Way], right: Measures, transform: Transform) -> figures.Picture:

@@ -97,6 +97,7 @@ WILSON_MISTAKES = {
     "that is Wald's, the share give or take z standard errors: of 20 right in 20 it says that no error is possible": (
         _interval(lambda p, n, z: p, _wald_half)
     ),
+    "that is Wald's, the share give or take z standard errors, and divides by zero for a class without pictures": wald,
     "that is Wald's, cut off at 0 and at 1": _clipped,
     "that is as wide as Wilson's and centred on the share itself": _interval(lambda p, n, z: p, _half),
     "that has Wilson's centre and Wald's width": _interval(_centre, _wald_half),

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from netwright.bench import Ratio, interleave, ratio
 from netwright.datasets import PictureSet, ToyPictures, duplicates
 from netwright.evaluate.corruptions import Corrupted
-from netwright.evaluate.metrics import Share, measure
+from netwright.evaluate.metrics import Comparison, Measures, Share, compare, measure
 from netwright.evaluate.predictions import Predictions, asked, predict
 from netwright.evaluate.robustness import as_it_is
 from netwright.evaluate.speed import peak_on_cpu
-from netwright.toys import CLASSES, ToyWorld, render
+from netwright.toys import CLASSES, ToyWorld, groups, render
 from netwright.toys.factors import PIXEL
 from netwright.transforms import Transform
 
@@ -122,6 +122,55 @@ def in_weather(
         for kind in kinds
         for severity in severities
     }
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to show a net the test pictures: what it sees of some, and what it then says of all.
+
+    seen: inputs (3, height, width). change: its accuracy less that of the right way. confidence: the mean.
+    """
+
+    seen: list[Tensor]
+    answers: Predictions
+    measures: Measures
+    change: Comparison
+    confidence: float
+
+
+def ask_in_ways(
+    net: nn.Module,
+    ways: Mapping[str, tuple[PictureSet, Callable[[Image.Image], Tensor]]],
+    right: Predictions,
+    samples: Sequence[int],
+) -> dict[str, Way]:
+    """Ask `net` about the toy world's pictures in several ways: (pictures, from a picture to an input) by name.
+
+    right: what it says of the same pictures, shown as they should be. samples: pictures to be kept as they are seen.
+    """
+    found = {}
+    for name, (pictures, make) in ways.items():
+        answers = predict(net, pictures, transform=make, progress=False)
+        seen = [make(pictures.picture(i)) for i in samples]
+        confidence = answers.probabilities.amax(dim=1).mean().item()
+        found[name] = Way(seen, answers, measure(answers, groups=groups()), compare(answers, right), confidence)
+    return found
+
+
+def as_jpeg(picture: Image.Image, quality: int = 75) -> Image.Image:
+    """The picture, saved as JPEG and opened again."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def held_to(predictions: Predictions, names: Sequence[str]) -> tuple[float, float]:
+    """Accuracy on the pictures of these classes, with all answers allowed; and with only these."""
+    classes = torch.tensor([predictions.class_names.index(name) for name in names])
+    some = torch.isin(predictions.targets, classes)
+    logits, targets = predictions.logits[some], predictions.targets[some]
+    held = classes[logits[:, classes].argmax(dim=1)]
+    return tuple((answers == targets).double().mean().item() for answers in (logits.argmax(dim=1), held))
 
 
 def quarter_turns(pictures: AtHand, seed: int = 0) -> AtHand:
