@@ -1,5 +1,6 @@
 """Killed at any instant and started again, a training ends with the numbers of one that nobody disturbed."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -165,6 +166,23 @@ def test_a_finished_run_is_not_trained_again(undisturbed):
     before = (folder / LAST).stat().st_mtime_ns
     assert finetune("toy", out=str(folder), **RUN).history.end is not None
     assert (folder / LAST).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "changes, words", (({"seed": 1}, "seed: 0 there, 1 asked"), ({"settings": ("loss.smoothing=0.3",)}, "recipe"))
+)
+def test_a_finished_run_is_not_passed_off_as_another_one(undisturbed, changes, words):
+    with pytest.raises(checkpoint.CheckpointError, match=words):
+        finetune("toy", out=str(undisturbed[0]), **RUN | changes)
+
+
+def test_words_about_a_recipe_do_not_keep_a_run_from_going_on(undisturbed, monkeypatch):
+    from netwright.tune import options
+    from netwright.tune.recipes import find
+
+    reworded = dataclasses.replace(find("a1"), summary="Other words.", sources={"*": "another source"})
+    monkeypatch.setattr(options, "find", lambda name: reworded)
+    assert finetune("toy", out=str(undisturbed[0]), **RUN).history.end is not None
 
 
 def test_another_training_is_told_apart_and_nothing_is_overwritten(tmp_path):

@@ -54,7 +54,7 @@ def _draw_losses(axis, history: History, colours) -> None:
     # The first steps from random numbers, and an average that has not forgotten them, would flatten all the rest.
     low, high = _middle(history)
     axis.set_ylim(max(0, low - 0.08 * (high - low)), high + 0.08 * (high - low))
-    axis.legend(loc="upper right")
+    axis.legend(loc="best")
 
 
 def _draw_accuracies(axis, history: History, colours) -> None:
@@ -75,7 +75,7 @@ def _draw_accuracies(axis, history: History, colours) -> None:
         min(low, high - 5), high + 0.03 * (high - low)
     )  # smaller steps than that are noise, and are to look like it
     if history.epochs:
-        axis.legend(loc="lower right")
+        axis.legend(loc="best")
 
 
 # What the curves say ---------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from netwright.tune.batchnorm import synchronise
 from netwright.tune.curves import curves
 from netwright.tune.history import History, JournalError, read_log
 from netwright.tune.journal import Journal
-from netwright.tune.loop import Training, now
+from netwright.tune.loop import Training, ensure_same, now
 from netwright.tune.options import UNTRAINED, Options, recipe_of
 from netwright.tune.parts import augmentation_for, build, order_for
 from netwright.tune.recipes import Recipe
@@ -87,19 +87,15 @@ def finetune(
     """
     asked = Options(data=str(data), model=model, recipe=recipe, **options)
     run = Run(asked.folder())
+    how = recipe_of(asked)
     with _alone(run.folder), torch.random.fork_rng(devices=_cuda_devices()):
-        if not _finished(run):
+        if not _finished(run, _identity(asked, how)):
             with Journal(run.folder, tensorboard=asked.tensorboard, progress=progress) as journal:
-                _train(asked, run, journal, listeners)
+                _train(asked, how, run, journal, listeners)
     return run
 
 
-def _train(asked: Options, run: Run, journal: Journal, listeners: tuple) -> None:
-    recipe = recipe_of(asked)
-    if asked.lr is not None:
-        recipe = dataclasses.replace(
-            recipe, optimiser=dataclasses.replace(recipe.optimiser, lr=asked.lr, scaling="none")
-        )
+def _train(asked: Options, recipe: Recipe, run: Run, journal: Journal, listeners: tuple) -> None:
     device = chosen_device(asked.device)
     side = asked.size or config_of(asked.model).input_size
     data = _data(asked, recipe, side)
@@ -128,6 +124,7 @@ def _train(asked: Options, run: Run, journal: Journal, listeners: tuple) -> None
     ask = {"batch": _at_once(batches), "workers": workers, "precision": precision, "progress": False}
     about = {"model": asked.model, "class_names": list(data.class_names), "data": data.name, "recipe": recipe.name}
     about |= {"command": asked.command(), "seed": asked.seed}
+    identity = _identity(asked, recipe) | {"classes": list(data.class_names)}
     loop = Training(
         run.folder,
         step,
@@ -135,34 +132,11 @@ def _train(asked: Options, run: Run, journal: Journal, listeners: tuple) -> None
         partial(loader, _inputs(training, augmentation), workers=workers, pin=device.type == "cuda"),
         lambda judged: predict(judged, validation, **ask),
         journal=journal,
-        start_line={
-            "time": now(),
-            "command": asked.command(),
-            "options": dataclasses.asdict(asked),
-            "recipe": recipe.name,
-            "data": data.name,
-            "classes": list(data.class_names),
-            "train_pictures": len(training),
-            "val_pictures": len(validation),
-            "parameters": _count(net.parameters()),
-            "trained_parameters": _count(p for p in net.parameters() if p.requires_grad),
-            "device": device_name(device),
-            "ranks": ranks().world,
-            "precision": precision,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "netwright": version("netwright"),
-            "batch": batches.batch,
-            "recipe_batch": recipe.batch,
-            "rate": parts.schedule.lr,
-            "steps_per_epoch": batches.steps_per_epoch,
-            "epochs": batches.epochs,
-            "seed": asked.seed,
-        },
+        start_line=_start_line(asked, recipe, data, net, step, batches, identity),
         save_best=lambda best, line: trained.write(
             run.folder / trained.BEST, best.state_dict(), preprocessing_of(net), about | {"epoch": line}
         ),
-        identity={**asked.fixed(), "recipe": dataclasses.asdict(recipe), "classes": list(data.class_names)},
+        identity=identity,
         checkpoint_minutes=asked.checkpoint_minutes,
         listeners=tuple(partial(_tell, listener, journal) for listener in listeners),
     )
@@ -181,6 +155,49 @@ def _finish(run: Run, loop: Training, data: Data, journal: Journal, ask: dict, d
 
 
 # --- the pieces ------------------------------------------------------------------------------------------------------
+
+
+def _identity(asked: Options, recipe: Recipe) -> dict:
+    """What decides the numbers of a training, as plain data: of the recipe not the words about it."""
+    words = ("summary", "sources", "unknown")
+    return asked.fixed() | {"recipe": {key: value for key, value in recipe.table().items() if key not in words}}
+
+
+def _start_line(
+    asked: Options,
+    recipe: Recipe,
+    data: Data,
+    net: ResidualNet,
+    step: TrainingStep,
+    batches: TrainBatches,
+    identity: dict,
+) -> dict:
+    """The first line of the log: what is to be done, with what and on what."""
+    return {
+        "time": now(),
+        "command": asked.command(),
+        "options": dataclasses.asdict(asked),
+        "identity": identity,
+        "recipe": recipe.name,
+        "data": data.name,
+        "classes": list(data.class_names),
+        "train_pictures": len(data.split("train")),
+        "val_pictures": len(data.split("val")),
+        "parameters": _count(net.parameters()),
+        "trained_parameters": _count(p for p in net.parameters() if p.requires_grad),
+        "device": device_name(step.device),
+        "ranks": ranks().world,
+        "precision": step.precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "netwright": version("netwright"),
+        "batch": batches.batch,
+        "recipe_batch": recipe.batch,
+        "rate": step.parts.schedule.lr,
+        "steps_per_epoch": batches.steps_per_epoch,
+        "epochs": batches.epochs,
+        "seed": asked.seed,
+    }
 
 
 def _net(asked: Options, recipe: Recipe, data: Data, side: int) -> ResidualNet:
@@ -304,11 +321,16 @@ def _tell(listener: Callable[[History], None], journal: Journal) -> None:
     listener(journal.history)
 
 
-def _finished(run: Run) -> bool:
+def _finished(run: Run, identity: dict) -> bool:
+    """Whether the folder holds this training, done. Raises CheckpointError where it holds another one, done."""
     try:
-        return run.history.end is not None and (run.folder / REPORT).exists()
+        history = run.history
     except JournalError:
         return False
+    if history.end is None or not (run.folder / REPORT).exists():
+        return False
+    ensure_same(run.folder, history.start["identity"], identity)
+    return True
 
 
 @contextlib.contextmanager

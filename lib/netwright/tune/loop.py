@@ -187,7 +187,7 @@ class Training:
             self.journal.write("start", **self.start_line)
             return
         state = checkpoint.load(path)
-        _ensure_same(path, state["identity"], self.identity)
+        ensure_same(path, state["identity"], self.identity)
         self.step.load_state_dict(state["step"])
         self.done, self.loss_sum, self.best, self.bad = (state[key] for key in ("done", "loss_sum", "best", "bad"))
         self.since_line.copy_(state["since_line"])
@@ -277,12 +277,13 @@ def _score(line: dict | None) -> tuple[float, float]:
     return line[f"{prefix}top1"], -line[f"{prefix}loss"]
 
 
-def _ensure_same(path: Path, saved: dict, wanted: dict) -> None:
+def ensure_same(path: Path, saved: dict, wanted: dict) -> None:
+    """Raises CheckpointError where what `path` holds is not the training that is `wanted`, and says in what it differs."""
     differ = [name for name in wanted if saved.get(name) != wanted[name]]
     if differ:
         lines = "".join(f"\n  {name}: {saved.get(name)!r} there, {wanted[name]!r} asked for" for name in differ[:8])
         raise CheckpointError(
-            f"{path} is of another training, and is left as it is. Ask for the same to go on with it, or name another "
+            f"{path} holds another training, and is left as it is. Ask for the same to go on with it, or name another "
             f"folder with --out.{lines}"
         )
 

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +101,7 @@ class Options:
 
 
 def recipe_of(options: Options) -> Recipe:
-    """The recipe that is asked for, with the settings in it. Raises RecipeError."""
+    """The recipe that is asked for, with the settings and the rate in it. Raises RecipeError."""
     path = Path(options.recipe)
     if path.suffix == ".toml":
         try:
@@ -113,6 +113,8 @@ def recipe_of(options: Options) -> Recipe:
         recipe = find(options.recipe)
     for setting in options.settings:
         recipe = _changed(recipe, setting)
+    if options.lr is not None:  # as it is, whatever the batch
+        recipe = replace(recipe, optimiser=replace(recipe.optimiser, lr=options.lr, scaling="none"))
     return recipe
 
 

@@ -49,7 +49,7 @@ class TrainingStep:
         self.net, self.parts, self.batch, self.epochs, self.seed = net, parts, batch, epochs, seed
         self.forward = net if forward is None else forward
         self.device = next(net.parameters()).device
-        self.dtype = PRECISIONS[precision]
+        self.precision, self.dtype = precision, PRECISIONS[precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.clipped = [p for group in parts.optimiser.param_groups for p in group["params"]]
 
