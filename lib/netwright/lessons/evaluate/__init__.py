@@ -1,6 +1,6 @@
 """Notebook 11, "Evaluate": its exercises, what it tries out, and its pictures.
 
-Imports the engine, evaluate, datasets, toys, models, bench, figures, the catalogue and notebook 02's table.
+Imports the engine, evaluate, datasets, toys, models, bench, figures, the catalogue and the tables.
 """
 
 from netwright.lessons.evaluate import asking, counting, knowing, reading, sure
@@ -48,7 +48,7 @@ from netwright.lessons.evaluate.trials import (
     remember,
     shapes_of_size,
 )
-from netwright.lessons.weights.pictures import table
+from netwright.lessons.tables import table
 
 CHECKS = (
     counting.CHECKS[0],

@@ -15,7 +15,7 @@ from netwright.evaluate.evaluation import Evaluation, evaluation_of
 from netwright.evaluate.imagenet_val import imagenet_val
 from netwright.evaluate.sample import Sample
 from netwright.evaluate.speed import HEAD, rows, speed
-from netwright.lessons.weights.pictures import Table, table
+from netwright.lessons.tables import Table, table
 from netwright.models import create_model, list_weights
 from netwright.weights.fetch import WeightsUnavailable
 

@@ -1,6 +1,6 @@
 """Notebook 10, "Finetune": its exercises, its folder of pictures, its experiments and its figures.
 
-Imports the engine, notebook 02's table, and tune.
+Imports the engine, the tables, and tune.
 """
 
 from netwright.lessons.finetune import averaging, holding, mixing, rates, recipes, resuming, stepping
@@ -29,7 +29,7 @@ from netwright.lessons.finetune.pictures import (
 from netwright.lessons.finetune.records import replay, seeds
 from netwright.lessons.finetune.resuming import Training
 from netwright.lessons.finetune.signs import features_of, inputs_of, write_signs
-from netwright.lessons.weights.pictures import table
+from netwright.lessons.tables import table
 
 # In the order of the notebook.
 CHECKS = (

@@ -3,6 +3,7 @@
 Imports the engine, nets, weights, transforms, figures and probe.
 """
 
+from netwright.lessons.tables import table
 from netwright.lessons.weights import map_checks, maps, patients
 from netwright.lessons.weights.maps import audit, rename_key
 from netwright.lessons.weights.patients import FAULTS, Patient, make_patients
@@ -12,7 +13,6 @@ from netwright.lessons.weights.pictures import (
     draw_map,
     draw_preprocessing,
     draw_strips,
-    table,
 )
 
 CHECKS = (*map_checks.CHECKS, *patients.CHECKS)

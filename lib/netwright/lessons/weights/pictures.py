@@ -1,13 +1,12 @@
 """The pictures of notebook 02: what is in a file, where its tensors go, what wrong pixels do, where patients depart.
 
-Imports figures, the engine's table, transforms and probe's Difference.
+Imports figures, transforms and probe's Difference.
 """
 
 import json
 import pickletools
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,37 +17,8 @@ from matplotlib.path import Path as Curve
 from torch import Tensor
 
 from netwright import figures
-from netwright.lessons import outcome
 from netwright.probe.result import DEEPEST, Difference
 from netwright.transforms import Transform
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under heads, shown by a notebook as an HTML table; `scroll` keeps a long one in a window of its own."""
-
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    scroll: bool
-
-    def __str__(self) -> str:
-        lines = [self.heads, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        page = outcome.table(self.heads, self.rows)
-        if self.scroll:
-            page = f'<div style="max-height: 24em; overflow-y: auto">{page}</div>'
-        return {"text/html": page, "text/plain": str(self)}
-
-
-def table(heads: Iterable[object], rows: Iterable[Iterable[object]], *, scroll: bool = False) -> Table:
-    """A table that shows itself in a notebook."""
-    return Table(tuple(map(str, heads)), tuple(tuple(map(str, row)) for row in rows), scroll)
-
 
 # What is in a file ---------------------------------------------------------------------------------------------
 
