@@ -3,6 +3,7 @@
 Imports figures, models, transforms and, of this room, labelmaps, metrics, predictions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,10 +66,14 @@ class Sweep:
         """Top-1 over the input size, a line a crop, with 95 % intervals."""
         figure, axes = subplots(figsize=WIDE)
         for crop, colour in zip(sorted({point.crop_pct for point in self.points}), CYCLE * 3, strict=False):
-            line = [point for point in self.points if point.crop_pct == crop and point.top1]
+            line = [point for point in self.points if point.crop_pct == crop]
             sizes = [point.input_size for point in line]
-            axes.plot(sizes, [100 * it.top1.value for it in line], "o-", color=colour, label=f"crop {crop:g}")
-            low, high = ([100 * getattr(it.top1, end) for it in line] for end in ("low", "high"))
+            # A size at which the net cannot be asked is a gap in the line, not a guess.
+            value, low, high = (
+                [100 * getattr(it.top1, part) if it.top1 else math.nan for it in line]
+                for part in ("value", "low", "high")
+            )
+            axes.plot(sizes, value, "o-", color=colour, label=f"crop {crop:g}")
             axes.fill_between(sizes, low, high, color=colour, alpha=0.12, linewidth=0)
         if self.own[0] in {point.input_size for point in self.points}:
             axes.axvline(self.own[0], color="0.6", linewidth=1, zorder=0)

@@ -101,7 +101,7 @@ class HaloAttention(nn.Module):
         if height % self.block_size or width % self.block_size:
             raise ValueError(
                 f"Halo attention cuts its input into blocks of {self.block_size}x{self.block_size}, and a map of "
-                f"{height}x{width} cannot be cut so. Resize the picture until both sides are multiples."
+                f"{height}x{width} cannot be cut so. Give it a picture of which both sides of this map are multiples of {self.block_size}."
             )
         out = self.attend(
             self.query(x),
