@@ -88,7 +88,7 @@ class ToyWorld(Dataset):
 
     def labels(self, indices: Iterable[int] | None = None) -> np.ndarray:
         """Labels (n,) int64 of the pictures `indices`, or of all, without painting them."""
-        indices = range(self.length) if indices is None else indices
+        indices = np.arange(self.length) if indices is None else indices
         return draw_labels(Draw(self._checked(indices), self.seed, self.split))
 
     def sheet(self, columns: int = 8, *, outlined: int = 2):

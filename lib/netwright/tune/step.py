@@ -1,4 +1,4 @@
-"""One optimiser step, whatever it is made of: mixing, autocast, accumulation, several devices. Imports tune, ranks."""
+"""One optimiser step, whatever it is made of: mixing, autocast, accumulation, several devices. Imports tune, evaluate, ranks."""
 
 import contextlib
 from collections.abc import Iterable
@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from netwright.datasets.inputs import Batch
+from netwright.evaluate.predictions import PRECISIONS, autocast
 from netwright.ranks import ranks
 from netwright.tune.parts import Parts
 from netwright.tune.randomness import Purpose, generator
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Taken(NamedTuple):
@@ -49,7 +48,7 @@ class TrainingStep:
         self.net, self.parts, self.batch, self.epochs, self.seed = net, parts, batch, epochs, seed
         self.forward = net if forward is None else forward
         self.device = next(net.parameters()).device
-        self.precision, self.dtype = precision, PRECISIONS[precision]
+        self.precision = precision
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.clipped = [p for group in parts.optimiser.param_groups for p in group["params"]]
 
@@ -81,7 +80,7 @@ class TrainingStep:
         if self.parts.mixing:
             draw = self.parts.mixing.draw(generator(self.seed, Purpose.MIXING, step), *images.shape[2:])
             images, target = self.parts.mixing.apply(images, target, draw)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        with autocast(self.device, self.precision):
             logits = self.forward(images)
         return self.parts.loss(logits, target)
 
