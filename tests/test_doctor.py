@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -88,9 +89,18 @@ def test_behind_a_proxy_the_proxy_is_asked(monkeypatch):
 
 def test_a_name_server_that_never_answers_does_not_hold_up_the_table(monkeypatch):
     monkeypatch.delenv("NETWRIGHT_OFFLINE")
-    monkeypatch.setattr(doctor.socket, "create_connection", lambda *place, timeout: time.sleep(60))
+    released = threading.Event()
+
+    def never_answers(place, timeout):
+        released.wait(60)
+        raise OSError("no answer")
+
+    monkeypatch.setattr(doctor.socket, "create_connection", never_answers)
     start = time.monotonic()
-    assert doctor.reachable(("a.invalid", "b.invalid"), seconds=0.2) == {"a.invalid": False, "b.invalid": False}
+    try:
+        assert doctor.reachable(("a.invalid", "b.invalid"), seconds=0.2) == {"a.invalid": False, "b.invalid": False}
+    finally:
+        released.set()
     assert time.monotonic() - start < 30  # waiting for one of them would take 60
 
 
