@@ -2,16 +2,33 @@
 
 import re
 import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from netwright import notebooks, workbook
-from netwright.lessons import bench, check, engine, exercise, hint, pictures, progress, solution, theirs_or_ours
+from netwright.lessons import (
+    bench,
+    check,
+    engine,
+    exercise,
+    hint,
+    laboratory,
+    pictures,
+    progress,
+    solution,
+    theirs_or_ours,
+)
+from netwright.lessons.book import BOOK, notebook_of
 from netwright.lessons.compare import compare
+from netwright.lessons.differing import first_place
 from netwright.lessons.engine import UnknownExercise, is_open
 
 NAMES = engine.names()
@@ -157,14 +174,33 @@ def test_open_places_are_statements_and_never_slices():
     def sliced(x):
         return x[..., None]
 
+    def nbgraders(x):
+        """Doubles."""
+        # YOUR CODE HERE
+        raise NotImplementedError
+
+    def refuses(x):
+        if x < 0:
+            raise NotImplementedError("negative")
+        return x
+
     class HalfDone(nn.Module):
         def __init__(self):
             super().__init__()
 
         def forward(self, x): ...
 
-    assert all(map(is_open, (stub, assigned, returned, HalfDone, None, {"a": ...})))
-    assert not any(map(is_open, (sliced, bench.ResidualBlock, bench.relu, {"a": "b"}, lambda x: x)))
+    class Static:
+        @staticmethod
+        def answer(x): ...
+
+    class Told:
+        @property
+        def answer(self):
+            raise NotImplementedError()
+
+    assert all(map(is_open, (stub, assigned, returned, nbgraders, HalfDone, Static, Told, None, {"a": ...})))
+    assert not any(map(is_open, (sliced, refuses, bench.ResidualBlock, bench.relu, {"a": "b"}, lambda x: x)))
 
 
 def test_a_check_leaves_the_random_numbers_and_the_default_type_alone():
@@ -195,15 +231,184 @@ def test_theirs_or_ours_says_whose_it_is(capsys):
     ] * 3
 
 
-def test_progress_counts_the_last_outcome_of_each_exercise(monkeypatch):
-    monkeypatch.setattr(engine, "_record", {})
+def test_progress_counts_the_last_outcome_of_each_exercise_of_the_session(monkeypatch):
+    monkeypatch.setattr(engine, "_session", {})
     assert "Nothing" in progress().sentence
     check("bench.relu", stub)
     check("bench.relu", _relu)
-    outcome = check("bench.block", stub)
-    assert progress().sentence.startswith("1 of 2 exercises passed")
-    assert progress().outcomes[1] is outcome and progress().compared > 0
+    check("bench.block", stub)
+    assert progress().sentence.startswith("1 of 2 exercises passed in this session; the rest asks for about 5 minutes")
+    assert [(row.exercise, row.status) for row in progress().rows] == [
+        ("bench.relu", "passed"),
+        ("bench.block", "not attempted"),
+    ]
     assert "<table>" in progress()._repr_mimebundle_()["text/html"]
+
+
+def test_beside_a_record_progress_outlives_the_session(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "progress").mkdir()
+    monkeypatch.setattr(engine, "_session", {})
+    check("bench.relu", lambda x: x)
+    check("bench.relu", _relu)
+    check("bench.block", stub)  # nothing was tried
+    check("bench.relu", lambda x: x.abs())  # what passed stays passed
+    monkeypatch.setattr(engine, "_session", {})
+    relu, block = (
+        next(row for row in progress().rows if row.exercise == name) for name in ("bench.relu", "bench.block")
+    )
+    assert (relu.status, relu.passed, relu.checks) == ("failed", True, 3)
+    assert (block.status, block.passed, block.checks) == ("open", False, 0)
+    assert len(progress().rows) == len(NAMES)
+    (tmp_path / "progress" / "bench.relu.json").write_text("{broken")
+    assert next(row for row in progress().rows if row.exercise == "bench.relu").status == "open"
+
+
+def test_without_a_record_nothing_is_written(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    check("bench.relu", _relu)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_exercise_stands_in_a_notebook_of_the_book():
+    assert {notebook_of(name) for name in NAMES} <= set(BOOK)
+    assert list(BOOK) == sorted(BOOK)
+
+
+# What an answer may do --------------------------------------------------------------------------------------------
+
+
+def endless(x):
+    while True:
+        pass
+
+
+def asleep(x):
+    time.sleep(60)
+
+
+def stubborn(x):
+    while True:
+        try:
+            time.sleep(0.01)
+        except:  # noqa: E722, S110  the answer of somebody who catches everything
+            pass
+
+
+@pytest.mark.parametrize(  # outside the main thread nothing wakes the second, or gets past the third
+    ("answer", "thread"), [(endless, "main"), (asleep, "main"), (stubborn, "main"), (endless, "another")]
+)
+def test_an_answer_that_does_not_end_is_stopped(monkeypatch, answer, thread):
+    monkeypatch.setattr(laboratory, "SECONDS", 0.3)
+    start = time.monotonic()
+    if thread == "main":
+        outcome = check("bench.relu", answer)
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            outcome = pool.submit(check, "bench.relu", answer).result()
+    assert time.monotonic() - start < 20
+    assert outcome.status == "crashed" and outcome.out_of_time
+    assert (
+        "still running after 0.3 seconds" in outcome.message and "asked for the answer to 15 numbers" in outcome.message
+    )
+    assert check("bench.relu", _relu)  # and nothing is left behind that could stop the next
+
+
+def test_a_timer_set_outside_of_a_check_goes_on_after_it():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        check("bench.relu", _relu)
+        deadline = time.monotonic() + 20
+        while not rung and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert rung
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_an_answer_prints_is_kept_aside_and_cut(capsys):
+    def talks(x):
+        print("line\n" * 300_000)
+        return x.clamp(min=0)
+
+    outcome = check("bench.relu", talks)
+    assert outcome and capsys.readouterr().out == ""
+    assert outcome.printed.startswith("line\nline") and "more characters" in outcome.printed
+    assert len(str(outcome)) < 4_000
+    assert "printed meanwhile" in outcome._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.parametrize("returned", [None, 3, "x", [1, 2], {}, np.zeros(3), object(), torch.zeros(3, 5).to_sparse()])
+def test_an_answer_of_the_wrong_type_is_a_sentence(returned):
+    outcome = check("bench.relu", lambda x: returned)
+    assert outcome.status == "failed" and outcome.message.startswith("The answer to 15 numbers")
+
+
+def test_an_answer_with_other_arguments_is_told_so():
+    outcome = check("bench.relu", lambda: 0)
+    assert outcome.status == "crashed" and "not at a line of yours, but when it was called" in outcome.message
+
+
+def test_an_answer_that_ends_the_process_ends_only_itself():
+    def leaves(x):
+        raise SystemExit(3)
+
+    assert check("bench.relu", leaves).status == "crashed"
+
+
+def test_an_answer_cannot_change_types_gradients_or_chance():
+    def careless(x):
+        torch.set_default_dtype(torch.float16)
+        torch.set_grad_enabled(False)
+        torch.manual_seed(99)
+        return x.clamp(min=0)
+
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    check("bench.relu", careless)
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_answer_that_draws_other_random_numbers_meets_the_same_inputs():
+    class Mine(bench.ResidualBlock):
+        def __init__(self, *arguments):
+            torch.randn(7)
+            super().__init__(*arguments)
+
+        def forward(self, x):
+            torch.randn(3)
+            return super().forward(x)
+
+    assert check("bench.block", Mine)
+
+
+def test_a_failed_check_names_the_first_place_and_draws_it():
+    def wrong(x):
+        y = x.clamp(min=0)
+        if y.dim() == 4:
+            y[1, 2, 3, 1] += 1
+        return y
+
+    outcome = check("bench.relu", wrong)
+    assert "the first at [1, 2, 3, 1]" in outcome.message
+    picture = outcome.picture()
+    assert "expected, [1, 2, :, :]," in picture.alt and "row 3, column 1" in picture.alt
+    assert '<img alt="What your answer gave' in outcome._repr_mimebundle_()["text/html"]
+    assert check("bench.relu", lambda x: x[..., 0]).picture() is None  # of another shape
+    assert check("bench.relu", _relu).picture() is None
+
+
+def test_the_first_place_is_one_that_differs_by_more_than_rounding():
+    expected = torch.tensor([[1.0, 2.0, 0.0], [4.0, float("inf"), 0.0]])
+    found = expected.clone()
+    found[0, 0] += 1e-12
+    assert compare(found, expected, 1e-9).fault is None
+    found[1, 2] = float("nan")
+    assert first_place(found, expected, 1e-9) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +427,14 @@ def test_progress_counts_the_last_outcome_of_each_exercise(monkeypatch):
         ([1, 2], [1, 2, 3], "expected 3 values"),
         (True, 1, "is True, expected 1"),
         (0.1 + 0.2, 0.3, None),
+        (torch.tensor(0.3), 0.3, "is 0.3, expected 0.3"),  # in float32, which is not the same number
+        (torch.tensor(0.3, dtype=torch.float64), 0.3, None),
+        (torch.tensor(7), 7, None),
+        (np.int64(7), 7, None),
+        (7.0, 7, "is 7.0, expected 7"),
+        (torch.tensor([float("inf"), 1]), torch.tensor([float("inf"), 1]), None),
+        (torch.tensor([1j, 1]), torch.ones(2), "complex"),
+        (nn.Parameter(torch.ones(2)), torch.ones(2), None),
     ],
 )
 def test_values_are_compared_whatever_they_are(found, expected, fault):
@@ -235,6 +448,21 @@ def test_what_a_middle_reaches_is_its_structure():
     assert pixels == [3 * 3, 3 * 3, 32 * 32, (8 + 2 * 3) ** 2]
     assert pictures.share_reached(pictures.reach_in_channels(resnext)) == 1 / 32
     assert pictures.share_reached(pictures.reach_in_channels(resnet)) == 1
+
+
+@pytest.mark.parametrize("source", notebooks.sources(), ids=lambda source: source.stem)
+def test_a_notebook_says_the_minutes_and_the_difficulty_that_its_exercises_have(source):
+    said = {}
+    cells = notebooks.read_source(source).cells
+    for place, text in enumerate(cells):
+        if text.cell_type == "markdown" and "### Exercise" in text.source:
+            code = next(cell.source for cell in cells[place:] if "check(" in cell.source)
+            name = re.search(r"check\(\"([\w.]+)\"", code)[1]
+            line = re.search(r"^\*(\d+) minutes · (\w+)", text.source, re.MULTILINE)
+            said[name] = (int(line[1]), line[2])
+    room = BOOK[source.stem]
+    asked = {name: engine.find(name) for name in NAMES if name.startswith(f"{room}.") and name != "bench.relu"}
+    assert said == {name: (exercise.minutes, exercise.difficulty) for name, exercise in asked.items()}
 
 
 # The notebooks, with their exercises open ----------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """What `make lab` does: the reader's own copies of the notebooks, exercises open, and JupyterLab on the first of them.
 
-Imports files and notebooks.
+Imports files, notebooks and the lessons' record.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -11,9 +12,12 @@ import sys
 from pathlib import Path
 
 from netwright.files import replace_file
+from netwright.lessons import record
 from netwright.notebooks import METADATA, ROOT, NotebookError
 
 _SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\b.*?^[ \t]*### END SOLUTION\b[^\n]*", re.DOTALL | re.MULTILINE)
+
+_GRADING = ("formgrader", "validate_assignment", "assignment_list", "course_list")  # what nbgrader adds to a server
 
 
 def make_copies(root: Path = ROOT) -> list[Path]:
@@ -23,22 +27,31 @@ def make_copies(root: Path = ROOT) -> list[Path]:
     a solution at one end only.
     """
     folder, made = root / "workbook", []
-    folder.mkdir(exist_ok=True)
+    (folder / record.FOLDER).mkdir(parents=True, exist_ok=True)  # where the session writes what has passed
     for complete in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         own = folder / complete.name
         if own.exists():
             print(f"kept  {own.relative_to(root)}  (yours; as published: {complete.relative_to(root)})")
             continue
-        notebook = json.loads(complete.read_text(encoding="utf-8"))
-        notebook["metadata"] = METADATA
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "code":
-                code = without_solutions("".join(cell["source"]))
-                cell |= {"source": code.splitlines(keepends=True), "outputs": [], "execution_count": None}
-        replace_file(own, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        copy = opened(json.loads(complete.read_text(encoding="utf-8")))
+        replace_file(own, json.dumps(copy, indent=1, ensure_ascii=False) + "\n")
         made.append(own)
         print(f"made  {own.relative_to(root)}")
     return made
+
+
+def opened(notebook: dict) -> dict:
+    """A learner's copy of a notebook: exercises open, no outputs, and nothing of the run that made them.
+
+    Raises NotebookError when it marks a solution at one end only.
+    """
+    cells = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            code = without_solutions("".join(cell["source"]))
+            cell = cell | {"source": code.splitlines(keepends=True), "outputs": [], "execution_count": None}
+        cells.append(cell)
+    return notebook | {"metadata": METADATA, "cells": cells}
 
 
 def without_solutions(code: str) -> str:
@@ -65,7 +78,20 @@ def lab(flags=(), root: Path = ROOT) -> None:
     if not _has_screen():
         arguments.append("--no-browser")
         print("No screen here: open the address that JupyterLab prints below in a browser.", flush=True)
+    if importlib.util.find_spec("nbgrader"):  # installed for those who teach; to name it where it is not is an error
+        arguments += [f"--ServerApp.jpserver_extensions=nbgrader.server_extensions.{part}=False" for part in _GRADING]
+    LabApp.serverapp_config = LabApp.serverapp_config | {"tornado_settings": {"page_config_hook": _page_for_readers}}
     LabApp.launch_instance([*arguments, *flags])
+
+
+def _page_for_readers(_handler, page: dict) -> dict:
+    """JupyterLab's page without what is installed beside it for those who teach: a menu, and two buttons."""
+    page["federated_extensions"] = [
+        extension
+        for extension in page["federated_extensions"]
+        if not extension["name"].startswith(("@jupyter/nbgrader", "@jupyter-notebook/"))
+    ]
+    return page
 
 
 def _has_screen() -> bool:

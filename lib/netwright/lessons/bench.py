@@ -211,6 +211,8 @@ BLOCK_MISTAKES = {
 CHECKS = (
     Check(
         id="bench.relu",
+        minutes=1,
+        difficulty="easy",
         ours=relu,
         measure=_measure_relu,
         mistakes=RELU_MISTAKES,
@@ -222,6 +224,8 @@ CHECKS = (
     ),
     Check(
         id="bench.block",
+        minutes=5,
+        difficulty="easy",
         ours=ResidualBlock,
         measure=_measure_block,
         mistakes=BLOCK_MISTAKES,

@@ -1,12 +1,16 @@
-"""What the exercises answer, and how it looks: outcomes, hints, solutions, the record of a session.
+"""What the exercises answer, and how it looks: outcomes, hints, solutions, where the reader stands.
 
-Imports nothing of the project.
+Imports compare and differing, for the picture of a difference.
 """
 
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from netwright.figures import Picture
+from netwright.lessons.compare import Parting
+from netwright.lessons.differing import draw_difference, worth_drawing
 
 Status = Literal["not attempted", "passed", "failed", "crashed"]
 
@@ -20,6 +24,8 @@ class Outcome:
 
     message: a sentence. mistake: the known mistake that the answer equals, as a clause ("where the ReLU comes …"), or
     None. compared: how many numbers were compared with the library's; error: the largest relative difference.
+    parting: where a tensor first differs. printed: what the answer printed meanwhile. out_of_time: whether it was
+    stopped because it took too long, which is a way to crash.
     """
 
     exercise: str
@@ -28,17 +34,34 @@ class Outcome:
     mistake: str | None = None
     compared: int = 0
     error: float = 0.0
+    parting: Parting | None = None
+    printed: str = ""
+    out_of_time: bool = False
 
     def __bool__(self) -> bool:
         return self.status == "passed"
 
     def __str__(self) -> str:
-        return f"{self.exercise}: {self.status}. {self.message}"
+        text = f"{self.exercise}: {self.status}. {self.message}"
+        return f"{text}\nMeanwhile it printed:\n{self.printed}" if self.printed else text
+
+    def picture(self) -> Picture | None:
+        """What was found beside what was expected, where a tensor differs and a picture says more than the sentence."""
+        if self.parting is None or not worth_drawing(self.parting.found, self.parting.expected):
+            return None
+        return draw_difference(self.parting.found, self.parting.expected, self.parting.place)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         head = f"<b>{self.exercise}: {self.status}</b>"
-        body = "<br>".join(html.escape(line) for line in self.message.splitlines())
-        return {"text/html": _card(f"{head}<br>{body}", COLOURS[self.status]), "text/plain": str(self)}
+        page = f"{head}<br>" + "<br>".join(html.escape(line) for line in self.message.splitlines())
+        picture = self.picture()
+        if picture:
+            page += f"<br>{picture._repr_mimebundle_()['text/html']}"
+        if self.printed:
+            page += (
+                f"<details><summary>What it printed meanwhile</summary><pre>{html.escape(self.printed)}</pre></details>"
+            )
+        return {"text/html": _card(page, COLOURS[self.status]), "text/plain": str(self)}
 
 
 @dataclass(frozen=True)
@@ -80,42 +103,53 @@ class Solution:
 
 
 @dataclass(frozen=True)
+class Row:
+    """Where the reader stands with one exercise. status: "open" until it is checked. passed: whether it ever did."""
+
+    notebook: str
+    exercise: str
+    minutes: int
+    difficulty: str
+    status: str
+    passed: bool
+    checks: int
+    compared: str
+
+
+@dataclass(frozen=True)
 class Progress:
-    """The last outcome of each exercise that was checked in this session, in the order of the first check."""
+    """Where the reader stands, an exercise a row. kept: whether a record beside the notebook remembers it."""
 
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def compared(self) -> int:
-        """How many numbers of answers that passed were compared with the library's."""
-        return sum(outcome.compared for outcome in self.outcomes if outcome)
+    rows: tuple[Row, ...]
+    kept: bool
 
     @property
     def sentence(self) -> str:
         """The sum in words."""
-        if not self.outcomes:
-            return "Nothing has been checked in this session yet."
-        passed = [outcome for outcome in self.outcomes if outcome]
-        text = f"{len(passed)} of {len(self.outcomes)} exercises passed in this session"
-        if passed:
-            text += f", on {self.compared:,} compared numbers"
-        return f"{text}."
+        passed = [row for row in self.rows if row.passed]
+        where = "so far" if self.kept else "in this session"
+        if not any(row.checks for row in self.rows):
+            return f"Nothing has been checked {where} yet."
+        text = f"{len(passed)} of {len(self.rows)} exercises passed {where}"
+        left = sum(row.minutes for row in self.rows if not row.passed)
+        return (
+            f"{text}; the rest asks for about {left} minutes (estimated)." if left else f"{text}. That is all of them."
+        )
 
     def __str__(self) -> str:
-        return "\n".join([self.sentence, *(f"  {o.exercise:24}{o.status}" for o in self.outcomes)])
+        return "\n".join([self.sentence, *(f"  {row.exercise:24}{row.status}" for row in self.rows)])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        heads = ("exercise", "outcome", "numbers compared", "largest relative error")
-        lines = [
-            (
-                o.exercise,
-                o.status,
-                f"{o.compared:,}" if o else "",
-                (f"{o.error:.1g}" if o.error else "exact") if o else "",
+        heads = ("exercise", "minutes (estimated)", "difficulty", "last outcome", "checks", "numbers compared")
+        page = f"<p>{self.sentence}</p>"
+        for notebook in dict.fromkeys(row.notebook for row in self.rows):
+            rows = [row for row in self.rows if row.notebook == notebook]
+            lines = [(r.exercise, r.minutes, r.difficulty, r.status, r.checks or "", r.compared) for r in rows]
+            done = sum(row.passed for row in rows)
+            begun = " open" if any(row.checks for row in rows) else ""
+            page += (
+                f"<details{begun}><summary>{notebook}: {done} of {len(rows)}</summary>{table(heads, lines)}</details>"
             )
-            for o in self.outcomes
-        ]
-        page = f"<p>{self.sentence}</p>" + (table(heads, lines) if lines else "")
         return {"text/html": page, "text/plain": str(self)}
 
 

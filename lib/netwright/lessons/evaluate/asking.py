@@ -124,6 +124,8 @@ def _mean(values: list[float], sizes: list[int], over: str) -> float:
 CHECKS = (
     Check(
         id="evaluate.loop",
+        minutes=10,
+        difficulty="medium",
         ours=evaluate,
         measure=_measure,
         mistakes={

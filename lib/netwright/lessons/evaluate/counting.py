@@ -168,6 +168,8 @@ CONFUSION_MISTAKES = {
 CHECKS = (
     Check(
         id="evaluate.topk",
+        minutes=5,
+        difficulty="easy",
         ours=topk_accuracy,
         measure=_measure_topk,
         mistakes=TOPK_MISTAKES,
@@ -188,6 +190,8 @@ CHECKS = (
     ),
     Check(
         id="evaluate.confusion",
+        minutes=5,
+        difficulty="easy",
         ours=confusion,
         measure=_measure_confusion,
         mistakes=CONFUSION_MISTAKES,

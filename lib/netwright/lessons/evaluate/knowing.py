@@ -116,6 +116,8 @@ MISTAKES = {
 CHECKS = (
     Check(
         id="evaluate.ece",
+        minutes=10,
+        difficulty="medium",
         ours=calibration_error,
         measure=_measure,
         mistakes=MISTAKES,

@@ -134,6 +134,8 @@ MISTAKES = {
 CHECKS = (
     Check(
         id="evaluate.labels",
+        minutes=5,
+        difficulty="medium",
         ours=outputs_of,
         measure=_measure,
         mistakes=MISTAKES,

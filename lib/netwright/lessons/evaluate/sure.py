@@ -211,6 +211,8 @@ PAIRED_MISTAKES = {
 CHECKS = (
     Check(
         id="evaluate.wilson",
+        minutes=5,
+        difficulty="easy",
         ours=wilson,
         measure=_measure_wilson,
         mistakes=WILSON_MISTAKES,
@@ -228,6 +230,8 @@ CHECKS = (
     ),
     Check(
         id="evaluate.paired",
+        minutes=10,
+        difficulty="hard",
         ours=paired,
         measure=_measure_paired,
         mistakes=PAIRED_MISTAKES,

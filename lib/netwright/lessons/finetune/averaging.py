@@ -107,6 +107,8 @@ def _a_copy(average, net, *, decay, updates):
 CHECKS = (
     Check(
         id="finetune.average",
+        minutes=5,
+        difficulty="medium",
         ours=update,
         measure=_measure,
         mistakes={

@@ -159,6 +159,8 @@ def _whole_net(net):
 CHECKS = (
     Check(
         id="finetune.freeze",
+        minutes=10,
+        difficulty="medium",
         ours=freeze,
         measure=_measure,
         mistakes={

@@ -70,6 +70,8 @@ def _sum_too_large(targets: Tensor, classes: int, smoothing: float) -> Tensor:
 CHECKS = (
     Check(
         id="finetune.mix",
+        minutes=5,
+        difficulty="easy",
         ours=mix,
         measure=_measure,
         tolerance=1e-6,  # whoever makes targets float32, as losses want them, is right too

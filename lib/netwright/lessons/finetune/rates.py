@@ -201,6 +201,8 @@ RATE_MISTAKES = {
 CHECKS = (
     Check(
         id="finetune.groups",
+        minutes=8,
+        difficulty="medium",
         ours=groups,
         measure=_measure_groups,
         mistakes=GROUPS_MISTAKES,
@@ -221,6 +223,8 @@ CHECKS = (
     ),
     Check(
         id="finetune.rate",
+        minutes=5,
+        difficulty="easy",
         ours=rate,
         measure=_measure_rate,
         mistakes=RATE_MISTAKES,

@@ -155,6 +155,8 @@ class _OneTooFar(Resumable):
 CHECKS = (
     Check(
         id="finetune.resume",
+        minutes=8,
+        difficulty="hard",
         ours=Resumable,
         measure=_measure,
         mistakes={

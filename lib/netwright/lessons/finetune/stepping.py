@@ -228,6 +228,8 @@ ACCUMULATE_MISTAKES = {
 CHECKS = (
     Check(
         id="finetune.step",
+        minutes=10,
+        difficulty="medium",
         ours=step,
         measure=_measure_step,
         mistakes=STEP_MISTAKES,
@@ -250,6 +252,8 @@ CHECKS = (
     ),
     Check(
         id="finetune.accumulate",
+        minutes=6,
+        difficulty="hard",
         ours=accumulate,
         measure=_measure_accumulate,
         mistakes=ACCUMULATE_MISTAKES,

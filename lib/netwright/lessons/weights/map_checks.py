@@ -90,6 +90,8 @@ SILENT = "which loads without a word, because every shape fits"
 CHECKS = (
     Check(
         id="weights.torchvision",
+        minutes=10,
+        difficulty="medium",
         ours=torchvision,
         measure=partial(_measure, "torchvision"),
         mistakes={
@@ -127,6 +129,8 @@ CHECKS = (
     ),
     Check(
         id="weights.openmmlab",
+        minutes=3,
+        difficulty="easy",
         ours=openmmlab,
         measure=partial(_measure, "openmmlab"),
         mistakes={
@@ -156,6 +160,8 @@ CHECKS = (
     ),
     Check(
         id="weights.resnest",
+        minutes=10,
+        difficulty="medium",
         ours=resnest,
         measure=partial(_measure, "resnest"),
         mistakes={
@@ -196,6 +202,8 @@ CHECKS = (
     ),
     Check(
         id="weights.byobnet",
+        minutes=10,
+        difficulty="medium",
         ours=byobnet,
         measure=partial(_measure, "byobnet"),
         mistakes={

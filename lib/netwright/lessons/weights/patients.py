@@ -166,6 +166,8 @@ def _confused(one: str, other: str) -> dict[str, str]:
 CHECKS = (
     Check(
         id="weights.patients",
+        minutes=10,
+        difficulty="medium",
         ours=diagnosis,
         measure=_measure,
         mistakes={

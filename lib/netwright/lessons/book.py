@@ -1,0 +1,20 @@
+"""Which notebook asks the exercises of which room, in the order of the book. Imports nothing of the project."""
+
+BOOK = {
+    "00_bench": "bench",
+    "01_resnet": "resnet",
+    "02_weights_proven": "weights",
+    "03_resnext": "resnext",
+    "04_split_attention": "splat",
+    "05_resnest": "resnest",
+    "06_local_attention": "halo",
+    "07_halonet": "halonet",
+    "10_finetune": "finetune",
+    "11_evaluate": "evaluate",
+}
+
+
+def notebook_of(exercise: str) -> str:
+    """The notebook in which an exercise stands: "weights.resnest" in "02_weights_proven". Raises KeyError."""
+    room = exercise.partition(".")[0]
+    return next(notebook for notebook, asked in BOOK.items() if asked == room)
