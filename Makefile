@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts/python.exe,$(VENV)/bin/python)
 READY := $(VENV)/.ready
 
-.PHONY: help lab test notebooks bench toys clean
+.PHONY: help lab test notebooks editions bench toys clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -21,6 +21,9 @@ test: $(READY)  ## Run every check: ruff, then pytest
 
 notebooks: $(READY)  ## Build the notebooks whose source has changed (ALL=1: every one)
 	$(PY) -m netwright notebooks $(if $(ALL),--all)
+
+editions: $(READY)  ## For a course: student, solution, instructor, slides, nbgrader, in build/editions (EDITION_FLAGS=--zip)
+	@$(PY) -m netwright editions $(EDITION_FLAGS)
 
 bench: $(READY)  ## Measure speed side by side with timm (flags: BENCH_FLAGS=--quick)
 	$(PY) tests/bench.py $(BENCH_FLAGS)

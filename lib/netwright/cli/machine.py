@@ -1,4 +1,4 @@
-"""The verbs about this machine: doctor, lab, notebooks, bench. May import every floor below the command line."""
+"""The verbs doctor, lab, notebooks, editions and bench. May import every floor below the command line."""
 
 
 def add(commands) -> None:
@@ -13,6 +13,15 @@ def add(commands) -> None:
     notebooks.add_argument("names", nargs="*", help="02 or 02_weights_proven; default: every notebook")
     notebooks.add_argument("--all", action="store_true", help="build every one")
     notebooks.set_defaults(run=_notebooks)
+
+    editions = commands.add_parser("editions", help="what a course hands out, made of the executed notebooks")
+    editions.add_argument("names", nargs="*", help="02 or 02_weights_proven; default: every notebook")
+    editions.add_argument(
+        "--only", nargs="+", metavar="EDITION", help="of student, solution, instructor, slides, nbgrader"
+    )
+    editions.add_argument("--out", metavar="FOLDER", help="default: build/editions")
+    editions.add_argument("--zip", action="store_true", help="a zip file of each as well, to hand out")
+    editions.set_defaults(run=_editions)
 
     bench = commands.add_parser("bench", help="measure the nets on this machine: eager, optimised, compiled")
     bench.add_argument("models", nargs="*", default=["resnext50_32x4d", "resnest50d", "halonet50ts"])
@@ -40,6 +49,27 @@ def _notebooks(options) -> int:
     from netwright import notebooks
 
     return notebooks.main([*options.names, *["--all"] * options.all])
+
+
+def _editions(options) -> int:
+    import sys
+    from pathlib import Path
+
+    from netwright import editions
+    from netwright.notebooks import ROOT, NotebookError
+
+    out = Path(options.out) if options.out else ROOT / "build" / "editions"
+    only = tuple(options.only or editions.EDITIONS)
+    try:
+        written = editions.build(options.names, only=only, out=out)
+    except NotebookError as error:
+        print(f"netwright: {error}", file=sys.stderr)
+        return 2
+    if options.zip:
+        written += editions.zipped(out, only)
+    for path in dict.fromkeys(written):
+        print(f"made  {path}  ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
 
 
 def _bench(options) -> int:
