@@ -23,6 +23,7 @@ FLOORS = (
     {"probe"},
     {"views"},
     {"lessons", "notebooks", "workbook"},
+    {"grading", "editions"},
     {"cli", "__main__", "doctor"},
     {"__init__"},  # only names its exports; they are imported when they are asked for
 )

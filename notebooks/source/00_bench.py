@@ -265,7 +265,7 @@ nw.first_difference(bench.net_of(BrokenBlock), "resnet50")
 #
 # ### Exercise: repair it
 #
-# *5 minutes, easy.* Write `forward` anew. The parts that `__init__` made are all right; use them as they are. If you add
+# *5 minutes · easy.* Write `forward` anew. The parts that `__init__` made are all right; use them as they are. If you add
 # what that sentence misses and the check still fails, read its answer closely: it knows that mistake as well.
 
 
@@ -363,11 +363,10 @@ print("largest difference:", (fresh[0](block_input) - fresh[1](block_input)).abs
 # - The first departure is the place to look; all that comes after it is echo.
 # - Without trained numbers, everything here about structure is proven, and nothing is known about what nets see.
 #
-# **Where next.** [02 · Weights, proven](02_weights_proven.ipynb) takes this further: the names under which four
-# publishers keep the same weights, and five nets with one planted fault each. 01, in which you build ResNet-50 from its
-# parts, comes with a later release.
+# **Next:** [01 · ResNet-50](01_resnet.ipynb), in which you build that net from its parts, down to the normalisation, and
+# prove it as you have seen it proven here.
 #
-# What was checked in this session:
+# What was checked:
 
 # %%
 progress()

@@ -155,7 +155,7 @@ weights.table(
 # theirs count from `layer1`, ours from `stages.0`, and `layer3` has blocks beyond the ninth in deeper nets. The last
 # word of a key (`weight`, `running_mean`, …) stays as it is.
 #
-# *10 minutes · a dozen lines*
+# *10 minutes · medium · a dozen lines*
 
 
 # %%
@@ -224,7 +224,7 @@ traces["careless"]
 #
 # OpenMMLab's classifiers have two halves, and their keys say in which one a layer lies. The rest you know.
 #
-# *3 minutes · one line*
+# *3 minutes · easy · one line*
 
 # %%
 openmm = nw.golden_checkpoint("resnext50_32x4d", "openmmlab")
@@ -251,7 +251,7 @@ check("weights.openmmlab", openmmlab)
 # Three things to notice: the stem has three convolutions now, and the last of its normalisations stands outside; inside
 # `conv2` a second small net decides how the branches are weighed; and the shortcut does not start at 0. Why not?
 #
-# *10 minutes · two tables*
+# *10 minutes · medium · two tables*
 
 # %%
 resnest_file = nw.golden_checkpoint("resnest50d_4s2x40d", "resnest")
@@ -308,7 +308,7 @@ check("weights.resnest", resnest)
 #
 # The stages already count from 0: `weights.rename_key(key, trunk, block, stage="stages.", first=0)`.
 #
-# *10 minutes · two tables*
+# *10 minutes · medium · two tables*
 
 # %%
 halonet_file = nw.golden_checkpoint("halonet26t", "byobnet")
@@ -485,7 +485,7 @@ found["A"]
 # in the order of the prediction. For each, ask: *where* does it first depart, and is what it holds there its own? (A dark
 # stripe behind the triangle is a shortcut: it runs beside the fault, from what was still right.)
 #
-# *10 minutes*
+# *10 minutes · medium*
 
 # %%
 diagnosis = dict.fromkeys("ABCDE", ...)
@@ -516,4 +516,4 @@ weights.draw_strips(found, diagnosis if result else None)
 # even then only numbers prove it. The proof is local: the first point that departs is next to the fault. You will use
 # `nw.first_difference` on every net that you build from here on.
 #
-# **Next:** 03 · ResNeXt, where the groups of the 3×3 come from, in three forms that agree to the last digit.
+# **Next:** [03 · ResNeXt](03_resnext.ipynb), where the groups of the 3×3 come from, in three forms that agree to the last digit.

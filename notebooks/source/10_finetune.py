@@ -91,7 +91,7 @@ lesson.table(lesson.recipes.HEADS, lesson.recipes.rows(recipes()))
 # clipped to the norm `clip_norm` · the optimiser's step · the gradients cleared · the average told, `ema.update(net)`.
 # Return the loss that the net had before the step.
 #
-# *10 minutes · about ten lines. Below the check are three hints, folded into each other; every exercise has them, by its
+# *10 minutes · medium · about ten lines. Below the check are three hints, folded into each other; every exercise has them, by its
 # name.*
 
 # %%
@@ -205,7 +205,7 @@ print(f"{right(tutorial.eval(), orders['shuffled']):.1%} after")
 # calls `net.train()` again and again. (The parts: `net.stem`, `net.stages`, `net.classifier`. And mind that there is
 # more in a body that behaves differently in training: stochastic depth leaves out whole blocks.)
 #
-# *10 minutes · about six lines*
+# *10 minutes · medium · about six lines*
 
 # %%
 import types
@@ -246,7 +246,7 @@ lesson.draw_drift({name: lesson.drift(before, state) for name, state in ways.ite
 # `lr_scale`. Every parameter that wants a gradient is in exactly one. `layer_numbers(net)` gives the depth of each by
 # its name, 0 for the stem and the highest for the classifier.
 #
-# *8 minutes · about ten lines*
+# *8 minutes · medium · about ten lines*
 
 # %%
 from netwright.tune.optimisers import layer_numbers
@@ -282,7 +282,7 @@ lesson.draw_groups(start, groups(start, weight_decay=0.05, layer_decay=0.75))
 # them from shaking the layers below: the rate rises in a straight line from 0, at step 0, to `peak`, at step `warmup`.
 # From there it falls along half a cosine to `last`, at step `steps`, and stays there.
 #
-# *5 minutes · three or four lines*
+# *5 minutes · easy · three or four lines*
 
 # %%
 import math
@@ -319,7 +319,7 @@ lesson.draw_rates(curves)
 # Pictures and targets get `share` of their own and the rest of the partner's. Targets come as class numbers; make them
 # probabilities, smooth them, then mix them.
 #
-# *5 minutes · two or three lines*
+# *5 minutes · easy · two or three lines*
 
 # %%
 from torch.nn import functional as F
@@ -359,7 +359,7 @@ lesson.draw_mixed(*batch, mixed, nw.transform_for(start), signs.class_names)
 # number of `average` becomes `keep` of itself and `1 - keep` of the net's. So the first updates keep next to nothing of
 # the untrained beginning. Change `average` in place. Whole numbers, which count batches, are copied.
 #
-# *5 minutes · about six lines*
+# *5 minutes · medium · about six lines*
 
 
 # %%
@@ -550,7 +550,7 @@ shown
 # part of it at a time. `loss` is the mean over what it is given, and the last part may be smaller than the others.
 # Return the loss of the whole batch.
 #
-# *6 minutes · about six lines*
+# *6 minutes · hard · about six lines*
 
 
 # %%
@@ -612,7 +612,7 @@ lesson.draw_shares(16, ways)
 # data and tensors, and `go_on`, which puts it back. The check kills trainings and wants the very same numbers at their
 # end.
 #
-# *8 minutes · about ten lines*
+# *8 minutes · hard · about ten lines*
 
 
 # %%

@@ -73,7 +73,7 @@ lesson.draw_world(test)
 # classes are equally likely? Here: then all of them count, and the class with the smaller number comes first. So a net
 # that says the same of every class scores as chance does.
 #
-# *5 minutes · two lines. Below each check, three hints are folded up; `solution("evaluate.topk")` is the last resort.*
+# *5 minutes · easy · two lines. Below each check, three hints are folded up; `solution("evaluate.topk")` is the last resort.*
 
 
 # %%
@@ -96,7 +96,7 @@ display(check("evaluate.topk", topk_accuracy), hint("evaluate.topk"))
 # neighbours in the batch, and *learns their statistics* while you only look. And afterwards the net must be as it was,
 # module by module: what somebody has frozen, as you did in notebook 10, must not thaw.
 #
-# *10 minutes · a dozen lines*
+# *10 minutes · medium · a dozen lines*
 
 
 # %%
@@ -177,7 +177,7 @@ print(f"{'that net afterwards, in eval()':30} top-1 {measure(predict(looked_at, 
 #
 # with $\hat p$ what you have counted. Return the two ends. Of no picture at all, anything is possible: 0 to 1.
 #
-# *5 minutes · four lines*
+# *5 minutes · easy · four lines*
 
 
 # %%
@@ -232,7 +232,7 @@ lesson.draw_promise(lesson.drawn_intervals(wilson, 0.95, of, times=100), 0.95, o
 # rest. How probable is a split at least as uneven, to either side, with a fair coin? That is p. Return the difference of the
 # two accuracies, and p.
 #
-# *10 minutes · five lines, with `math.comb`*
+# *10 minutes · hard · five lines, with `math.comb`*
 
 
 # %%
@@ -315,7 +315,7 @@ for group in GROUPS:
 # why ImageNet's folders are called so. For each folder return the number of the output that answers for it. A folder
 # that the net was never taught is an error: what else could be right?
 #
-# *5 minutes · four lines*
+# *5 minutes · medium · four lines*
 
 
 # %%
@@ -438,7 +438,7 @@ lesson.draw_weather(lesson.in_weather(nets, some, transform, kinds, severities=(
 # In noise there are enough mistakes to look at. Count them: the row is the class that it is, the column the class that was
 # said.
 #
-# *5 minutes · one to four lines*
+# *5 minutes · easy · one to four lines*
 
 
 # %%
@@ -491,7 +491,7 @@ draw_confusion(replace(noisy[worst], confusion=matrix.numpy()), test.class_names
 #
 # over bins of equal width, with the confidence of the answer that was given, be it right or wrong.
 #
-# *10 minutes · eight lines*
+# *10 minutes · medium · eight lines*
 
 
 # %%

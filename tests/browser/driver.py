@@ -122,12 +122,72 @@ def open_and_run(page, lab: Lab, path: str, seconds: float = 180) -> None:
     run_all(page, seconds)
 
 
+def open_page(page, lab: Lab, path: str) -> None:
+    """Open a notebook and wait for its kernel."""
+    page.goto(lab.address(path))
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.wait_for_function(CONNECTED, timeout=60_000)
+
+
+def choose(page, *words: str) -> None:
+    """Choose an entry of a menu: the menu's name, then the entry's."""
+    for word in words:
+        page.get_by_role("menuitem", name=word, exact=True).click()
+
+
+def run_above(page, number: int, seconds: float = 180) -> None:
+    """Run every cell above the code cell of this number, counted from 0."""
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    choose(page, "Run", "Run All Above Selected Cell")
+    above = "cell => /\\[\\d+\\]/.test(cell.querySelector('.jp-InputPrompt').textContent)"
+    page.wait_for_function(
+        f"() => [...document.querySelectorAll('.jp-CodeCell')].slice(0, {number}).every({above})",
+        timeout=1000 * seconds,
+    )
+
+
+def run_cell(page, number: int, seconds: float = 120) -> None:
+    """Run one code cell and wait until the kernel is idle again."""
+    prompt = page.locator(".jp-CodeCell").nth(number).locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        """([number, before]) => {
+            const text = document.querySelectorAll('.jp-CodeCell')[number].querySelector('.jp-InputPrompt').innerText;
+            return text !== before && /\\[\\d+\\]/.test(text);
+        }""",
+        arg=[number, before],
+        timeout=1000 * seconds,
+    )
+
+
+def rewrite(page, number: int, source: str) -> None:
+    """Replace what is written in a code cell."""
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source)
+
+
+def move_slider(page, place: int = 0) -> tuple[str, str]:
+    """Move a slider one step with the keyboard; returns the address of the picture under it, before and after."""
+    box = page.locator(".jp-OutputArea-output .widget-vbox:has(.noUi-handle)").nth(place)
+    picture = box.locator("img").first
+    before = picture.get_attribute("src")
+    handle = box.locator(".noUi-handle").first
+    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    handle.focus()
+    page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+    other = "([box, before]) => (box.querySelector('img')?.getAttribute('src') ?? before) !== before"
+    page.wait_for_function(other, arg=[box.element_handle(), before], timeout=30_000)
+    return before, picture.get_attribute("src")
+
+
 def run_all(page, seconds: float = 180) -> None:
     """Run all cells of the notebook that is open, as `open_and_run` does."""
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     page.wait_for_function(CONNECTED, timeout=60_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    choose(page, "Run", "Run All Cells")
     page.wait_for_function(DONE, timeout=1000 * seconds)
     errors = page.locator(ERRORS)
     assert errors.count() == 0, errors.all_inner_texts()

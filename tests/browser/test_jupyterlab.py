@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from driver import open_and_run, run_all
+from driver import move_slider, open_and_run, run_all
 from netwright import notebooks
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -24,6 +24,9 @@ def test_a_notebook_runs_in_jupyterlab(page, lab, name):
     assert page.problems == []
     undescribed = page.locator(".jp-OutputArea-output img:not([alt]), .jp-OutputArea-output img[alt='']")
     assert undescribed.count() == 0
+    if "explore(" in (notebooks.ROOT / "notebooks" / "source" / f"{name}.py").read_text(encoding="utf-8"):
+        before, after = move_slider(page)
+        assert before != after
 
 
 @pytest.mark.skipif(not NAMES, reason="there is no notebook yet")
