@@ -265,7 +265,9 @@ nw.first_difference(bench.net_of(BrokenBlock), "resnet50")
 #
 # ### Exercise: repair it
 #
-# *5 minutes · easy.* Write `forward` anew. The parts that `__init__` made are all right; use them as they are. If you add
+# *5 minutes · easy · three lines*
+#
+# Write `forward` anew. The parts that `__init__` made are all right; use them as they are. If you add
 # what that sentence misses and the check still fails, read its answer closely: it knows that mistake as well.
 
 

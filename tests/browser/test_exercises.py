@@ -1,5 +1,6 @@
 """An exercise of every notebook, done in JupyterLab as a reader does it: typed, checked wrong, corrected and passed."""
 
+import ast
 import json
 import re
 
@@ -19,12 +20,21 @@ def first_exercise(name: str) -> tuple[int, str, str, str]:
     for number, cell in enumerate(cell for cell in cells if cell.cell_type == "code"):
         marked = re.search(r'@exercise\("([\w.]+)"\)', cell.source)
         solved = re.search(r"### BEGIN SOLUTION.*?### END SOLUTION", cell.source, re.DOTALL)
-        returns = RETURN.findall(solved[0]) if marked and solved else []
+        returns = [found for found in RETURN.findall(solved[0]) if _is_whole(found[1])] if marked and solved else []
         if returns:
             indent, value = returns[-1]
             wrong = cell.source.replace(f"{indent}return {value}", f"{indent}return [{value}]")
             return number, marked[1], cell.source, wrong
     raise AssertionError(f"{name} has no exercise that ends with a value")
+
+
+def _is_whole(value: str) -> bool:
+    """Whether what follows a `return` ends on its line."""
+    try:
+        ast.parse(value)
+    except SyntaxError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", BOOK)

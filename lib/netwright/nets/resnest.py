@@ -83,7 +83,7 @@ class SplitAttention(nn.Module):
 
 
 class ResNeStMiddle(nn.Module):
-    """Split attention, and where the block has stride 2 a 3x3 average pool before or after it (section 3.2).
+    """Split attention, and where the block has stride 2 a 3x3 average pool before or after it (section 4.1).
 
     The pool counts its zero padding, as in the authors' code. Shapes: (batch, channels, height, width) to
     (batch, channels, height / stride, width / stride).

@@ -56,7 +56,7 @@ def _measure(net: type[nn.Module]) -> Iterator[tuple[str, Any]]:
         ((2,), (14,), (9, 13), {"radix": 1, "cardinality": 2, "base_width": 20}),
         ((1, 1, 1), (8, 16, 8), (20, 33), {"radix": 4, "cardinality": 2, "base_width": 34, "average_down": "before"}),
     ):
-        built = net(depths, planes, stem_width=3, num_classes=5, **rest)
+        built = net(depths, planes, stem_width=4, num_classes=5, **rest)
         said = ", ".join(f"{name}={value!r}" for name, value in rest.items())
         of = f"a net of depths {depths} and planes {planes}{', ' if said else ''}{said}"
         yield from try_module(built, torch.randn(2, 3, *shape), of)
