@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from netwright import notebooks
 from netwright.lessons import check, halo
 from netwright.lessons.halo import attending, cutting, experiments, limits, pictures, positions, whole
-from netwright.lessons.halo.numbers import Numbers
+from netwright.lessons.trying import Numbers
 from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention, halo_attention
 from netwright.nets.zoo import build

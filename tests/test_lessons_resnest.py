@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from netwright.lessons import bench, check, resnest
+from netwright.lessons import check, resnest, trying
 from netwright.lessons.resnest import counting, gates, impostors, pictures
 from netwright.lessons.resnest.block import ResNeStBlock
 from netwright.lessons.resnest.cost import parameters
@@ -750,6 +750,6 @@ def test_the_shapes_on_the_way_are_those_of_the_figure():
 
 def test_the_small_net_of_the_notebook_can_be_filled_and_asked():
     net = ResNeSt((1, 1, 1, 1), (8, 16, 32, 64), stem_width=8, num_classes=6)
-    bench.fill(net)
+    trying.fill(net)
     assert net.eval()(torch.randn(2, 3, 64, 64)).shape == (2, 6)
     assert ResidualNet(CONFIGS["resnest14d"]).state_dict().keys() == ResNeSt((1, 1, 1, 1)).state_dict().keys()

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 import netwright as nw
 from netwright import notebooks
 from netwright.lessons import check, engine, resnet
-from netwright.lessons.bench import fill
 from netwright.lessons.resnet import assembling, blocks, counting, experiments, normalising, stages, starting
 from netwright.lessons.teaching import teaching
+from netwright.lessons.trying import fill
 from netwright.nets.config import Block, NetConfig, Stage, Stem
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.net import ResidualNet

@@ -1,9 +1,8 @@
 """Notebook 00: a function to show how checks answer, and a broken residual block to repair.
 
-Imports engine and nets.
+Imports engine, trying and nets.
 """
 
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.lessons.engine import Check
+from netwright.lessons.trying import behaviour
 from netwright.nets.config import Block, NetConfig, Stage, Stem
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.net import ResidualNet
@@ -111,31 +111,7 @@ def _measure_block(block: type[nn.Module]) -> Iterator[tuple[str, Any]]:
     """A block that keeps its shape, one that changes it, one that strides: odd sizes, BatchNorm with real statistics."""
     for in_channels, mid_channels, out_channels, stride in ((12, 4, 12, 1), (6, 4, 16, 1), (6, 4, 16, 2)):
         where = f"of a block from {in_channels} to {out_channels} channels with stride {stride}"
-        built = block(in_channels, mid_channels, out_channels, stride)
-        fill(built)
-        yield f"the list of parameters {where}", {key: tuple(t.shape) for key, t in built.state_dict().items()}
-
-        x = torch.randn(2, in_channels, 9, 7)
-        before = x.clone().requires_grad_()
-        yield f"the output in evaluation mode {where}", built.eval()(x.clone()).detach()
-        built(x)
-        yield f"the input {where}, once the block has run,", x
-        (gradient,) = torch.autograd.grad(built(before).square().sum(), before)
-        yield f"the gradient of the input {where}", gradient
-        yield f"the output in training mode {where}", built.train()(x.clone()).detach()
-        yield f"the list of buffers {where}, after a training step,", {k: b.clone() for k, b in built.named_buffers()}
-
-
-def fill(module: nn.Module) -> None:
-    """Seeded numbers for every parameter and buffer, by its name and shape: no scale is 1, no statistic is trivial."""
-    with torch.no_grad():
-        for key, tensor in module.state_dict().items():
-            if not tensor.is_floating_point():
-                continue
-            generator = torch.Generator().manual_seed(zlib.crc32(f"{key} {tuple(tensor.shape)}".encode()))
-            numbers = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)  # 0 to 1
-            positive = key.endswith(("norm.weight", "running_var"))
-            tensor.copy_(numbers + 0.5 if positive else numbers - 0.5)
+        yield from behaviour(block(in_channels, mid_channels, out_channels, stride), (2, in_channels, 9, 7), where)
 
 
 class _ReluBeforeAddition(ResidualBlock):

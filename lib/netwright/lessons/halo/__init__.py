@@ -1,4 +1,4 @@
-"""Notebook 06, "Local attention": its exercises, experiments and pictures. Imports the engine, bench, nets and figures."""
+"""Notebook 06, "Local attention": its exercises, experiments and pictures. Imports the engine, trying, nets and figures."""
 
 from netwright.lessons.halo import attending, cutting, layer, limits, positions, whole
 from netwright.lessons.halo.experiments import (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netwright.lessons.engine import Check
 from netwright.lessons.halo.cutting import windows
-from netwright.lessons.halo.numbers import Numbers
+from netwright.lessons.trying import Numbers
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def _measure_attend(theirs: Callable) -> Iterator[tuple[str, Any]]:
         ((1, 2), 2, 7, 4, 3, 50.0),
     ):
         shapes = (queries, dim), (keys, dim), (keys, value_dim), (queries, keys)
-        tensors = [numbers.randn(*leading, *shape) for shape in shapes]
+        tensors = [numbers(*leading, *shape) for shape in shapes]
         tensors[0] *= size
         tensors[1] *= size
         before = [t.clone() for t in tensors]
@@ -103,7 +103,7 @@ def _measure_padding(theirs: Callable) -> Iterator[tuple[str, Any]]:
         (1, 2, 3, 4, 4, 1, 2),
         (1, 1, 2, 2, 2, 0, 2),
     ):
-        weights = (2 * numbers.randn(batch, heads, rows * columns, side**2, (block_size + 2 * halo) ** 2)).softmax(-1)
+        weights = (2 * numbers(batch, heads, rows * columns, side**2, (block_size + 2 * halo) ** 2)).softmax(-1)
         before = weights.clone()
         out = theirs(weights, rows, columns, halo)
         where = f"of {rows}x{columns} blocks of {block_size}x{block_size} with a halo of {halo}"

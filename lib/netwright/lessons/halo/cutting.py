@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.halo.numbers import Numbers
+from netwright.lessons.trying import Numbers
 
 
 class Blocks:
@@ -57,13 +57,13 @@ def _measure_blocks(theirs: Callable) -> Iterator[tuple[str, Any]]:
         height, width = rows * block_size, columns * block_size
         blocks = theirs(heads, block_size)
         where = f"a map of {height}x{width} in blocks of {block_size}x{block_size}, with {heads} heads,"
-        x = numbers.randn(2, heads * dim, height, width)
+        x = numbers(2, heads * dim, height, width)
         before = x.clone()
         out = blocks.cut(x)
         yield f"the shape of the cut of {where}", tuple(out.shape)
         yield f"the cut of {where}", out.clone()
         yield f"the map, once cut has seen it, of {where}", (x - before).abs().max()
-        pieces = numbers.randn(2, heads, rows * columns, block_size**2, dim)
+        pieces = numbers(2, heads, rows * columns, block_size**2, dim)
         yield f"what join makes of {where}", blocks.join(pieces.clone(), height, width).clone()
         yield f"the joined cut of {where}", blocks.join(blocks.cut(x), height, width)
 
@@ -150,7 +150,7 @@ def _measure_windows(theirs: Callable) -> Iterator[tuple[str, Any]]:
         (3, 1, 2, 3, 2, 6),
         (2, 2, 2, 0, 4, 2),
     ):
-        x = numbers.randn(2, heads * dim, height, width)
+        x = numbers(2, heads * dim, height, width)
         before = x.clone()
         out = theirs(x, heads, block_size, halo)
         where = (

@@ -1,4 +1,4 @@
-"""Exercise `halo.layer`: the module, with its projections and tables. Imports the engine, bench, nets and, of this room, whole."""
+"""Exercise `halo.layer`: the module, with its projections and tables. Imports the engine, trying, nets and, of this room, whole."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
-from netwright.lessons.halo.numbers import Numbers
 from netwright.lessons.halo.whole import masked_padding, scaled_positions, swapped_tables, wrong_attention
+from netwright.lessons.trying import Numbers, fill
 from netwright.nets.config import Halo
 from netwright.nets.halo_fast import fast_halo_attention
 from netwright.nets.halonet import HaloAttention, halo_attention
@@ -35,7 +34,7 @@ def _measure(theirs: Callable) -> Iterator[tuple[str, Any]]:
         fill(layer)
         if getattr(layer, "attend", None) is fast_halo_attention:
             layer.attend = halo_attention  # the same numbers: the fast form's first call takes a second to be set up
-        x = numbers.randn(2, channels, height, width)
+        x = numbers(2, channels, height, width)
         before = x.clone()
         yield f"the output {where}", layer.eval()(x).detach().clone()
         yield f"the change of the input {where}", (x - before).abs().max()
@@ -45,7 +44,7 @@ def _measure(theirs: Callable) -> Iterator[tuple[str, Any]]:
         for name, gradient in zip(("input", *sorted(trained)), gradients, strict=True):
             yield f"the gradient of {name} {where}", gradient
     for height, width in ((5, 8), (8, 6)):
-        refused = _refuses(theirs, numbers.randn(1, 4, height, width))
+        refused = _refuses(theirs, numbers(1, 4, height, width))
         yield f"the answer to whether a map of {height}x{width} in blocks of 4x4 is refused", refused
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from netwright.lessons.engine import Check
-from netwright.lessons.halo.numbers import Numbers
+from netwright.lessons.trying import Numbers
 
 FLOAT32 = 4  # bytes
 
@@ -64,10 +64,10 @@ def _measure_limits(theirs: Callable) -> Iterator[tuple[str, Any]]:
         (1, 2, 2, 2, 1, 5),
     ):
         tensors = [
-            numbers.randn(batch, heads * key_dim, height, width),
-            numbers.randn(batch, heads * (key_dim + value_dim), height, width),
-            numbers.randn(2 * height - 1, key_dim),
-            numbers.randn(2 * width - 1, key_dim),
+            numbers(batch, heads * key_dim, height, width),
+            numbers(batch, heads * (key_dim + value_dim), height, width),
+            numbers(2 * height - 1, key_dim),
+            numbers(2 * width - 1, key_dim),
         ]
         before = [t.clone() for t in tensors]
         out = theirs(*tensors, heads=heads, key_dim=key_dim, value_dim=value_dim)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from netwright.lessons.engine import Check
-from netwright.lessons.halo.numbers import Numbers
+from netwright.lessons.trying import Numbers
 
 MOST_OPERATORS = 400  # for 12x12 queries: a loop over rows stays below, a loop over pixels does not
 
@@ -47,9 +47,7 @@ def relative_shift(q: Tensor, height_table: Tensor, width_table: Tensor) -> Tens
 def _measure_loop(theirs: Callable) -> Iterator[tuple[str, Any]]:
     numbers = Numbers()
     for side, window, dim in ((2, 4, 3), (3, 5, 2), (2, 6, 4), (3, 3, 3), (1, 4, 2)):
-        q, *tables = (
-            numbers.randn(*shape) for shape in ((side, side, dim), (2 * window - 1, dim), (2 * window - 1, dim))
-        )
+        q, *tables = (numbers(*shape) for shape in ((side, side, dim), (2 * window - 1, dim), (2 * window - 1, dim)))
         before = [t.clone() for t in (q, *tables)]
         out = theirs(q, *tables)
         where = f"for {side}x{side} queries in a window of {window}x{window}"
@@ -81,7 +79,7 @@ class _Counts(TorchFunctionMode):
 def _loops(theirs: Callable) -> bool:
     """Whether it takes operators by the hundred for 144 queries."""
     numbers = Numbers(1)
-    questions = numbers.randn(1, 1, 1, 144, 2), numbers.randn(25, 2), numbers.randn(25, 2)
+    questions = numbers(1, 1, 1, 144, 2), numbers(25, 2), numbers(25, 2)
     try:
         with torch.no_grad(), _Counts():
             theirs(*questions)
@@ -100,7 +98,7 @@ def _measure_shift(theirs: Callable) -> Iterator[tuple[str, Any]]:
         ((1, 3, 1), 1, 4, 2),
     ):
         shapes = (*leading, side**2, dim), (2 * window - 1, dim), (2 * window - 1, dim)
-        tensors = [numbers.randn(*shape) for shape in shapes]
+        tensors = [numbers(*shape) for shape in shapes]
         before = [t.clone() for t in tensors]
         out = theirs(*tensors)
         where = f"for {side}x{side} queries in a window of {window}x{window}, leading axes {leading}"

@@ -1,6 +1,6 @@
 """Notebook 07, "HaloNet": its exercises, its net, its experiments and its figures.
 
-Imports the engine, bench, the tables, nets, toys and figures.
+Imports the engine, trying, the tables, nets, toys, figures and bench.
 """
 
 from netwright.lessons.halonet import blocks, costing, fitting, placing, scoring, whole

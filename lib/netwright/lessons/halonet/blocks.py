@@ -1,43 +1,22 @@
-"""Exercises `halonet.stem`, `halonet.middle` and `halonet.block`: the parts of the net. Imports the engine, bench and nets."""
+"""Exercises `halonet.stem`, `halonet.middle` and `halonet.block`: the parts of the net. Imports the engine, trying and nets."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
 from netwright.lessons.halonet.block_mistakes import BLOCK_MISTAKES, MIDDLE_MISTAKES, STEM_MISTAKES
 from netwright.lessons.halonet.parts import AttentionMiddle, Bottleneck, tiered_stem
+from netwright.lessons.trying import behaviour
 from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention
-
-
-def some(*shape: int, seed: int = 0) -> Tensor:
-    """Numbers by their shape and a seed: whatever an answer has drawn when it was made, its input stays the same."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1000 * seed + sum(shape)))
-
-
-def measure_module(module: nn.Module, x: Tensor, where: str) -> Iterator[tuple[str, Any]]:
-    """What a filled module makes of x: in both modes, going backward, to its buffers, and of x itself."""
-    fill(module)
-    yield f"the list of parameters {where}", {key: tuple(t.shape) for key, t in module.state_dict().items()}
-    before = x.clone()
-    yield f"the output in evaluation mode {where}", module.eval()(x).detach()
-    yield f"the input {where}, once the module has run,", x
-    # A module that overwrites its input has been found out by now; a leaf that asks for a gradient would only crash.
-    traced = before.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(module(traced * 1).square().sum(), traced)
-    yield f"the gradient of the input {where}", gradient
-    yield f"the output in training mode {where}", module.train()(before.clone()).detach()
-    yield f"the list of buffers {where}, after a training step,", {k: b.clone() for k, b in module.named_buffers()}
 
 
 def _measure_stem(theirs: Callable) -> Iterator[tuple[str, Any]]:
     for channels, act, pool, size in (((4, 5, 6), "silu", True, (13, 22)), ((3, 2, 4), "relu", False, (12, 9))):
         where = f"of a stem {channels} with {act} {'and' if pool else 'without'} pool on {size[0]}x{size[1]} pixels"
-        yield from measure_module(theirs(channels, act, pool), some(2, 3, *size), where)
+        yield from behaviour(theirs(channels, act, pool), (2, 3, *size), where)
 
 
 class _Stand(nn.Module):
@@ -60,7 +39,7 @@ def _measure_middle(theirs: Callable) -> Iterator[tuple[str, Any]]:
         attention = make()
         middle = theirs(attention, 6, act)
         where = f"of a middle of {name} and {act}"
-        yield from measure_module(middle, some(2, 6, *size), where)
+        yield from behaviour(middle, (2, 6, *size), where)
         yield (
             f"whether the middle of {name} holds the layer that it was given, and no copy,",
             (middle.attention is attention),
@@ -80,7 +59,7 @@ def _measure_block(theirs: Callable) -> Iterator[tuple[str, Any]]:
         middle = f"halo attention, block {attention.block_size}" if attention else "a convolution"
         where = f"of a block {'-'.join(map(str, channels))} with stride {stride}, {act} and {middle}"
         block = theirs(*channels, stride=stride, halo=attention, act=act)
-        yield from measure_module(block, some(2, channels[0], *size), where)
+        yield from behaviour(block, (2, channels[0], *size), where)
 
 
 CHECKS = (

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
-from netwright.lessons.halonet.blocks import some
 from netwright.lessons.halonet.parts import Bottleneck
+from netwright.lessons.trying import fill, numbers
 from netwright.nets.config import Halo
 
 
@@ -60,7 +59,7 @@ def _measure(theirs: Callable) -> Iterator[tuple[str, Any]]:
 def _ask(theirs, batch, height, width, multiple, stride, net) -> Iterator[tuple[str, Any]]:
     what = "of a block of attention" if net else "of a test"
     where = f"{what} for {batch} pictures of {height}x{width}, with multiple {multiple} and stride {stride}"
-    features, pictures = _Watched(stride, net), some(batch, 3, height, width)
+    features, pictures = _Watched(stride, net), numbers(batch, 3, height, width, of="pictures")
     given = pictures.clone()
     found = theirs(features, given, multiple, stride)
     seen = torch.cat(features.seen)  # in one call or picture by picture

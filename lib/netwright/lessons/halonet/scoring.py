@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.halonet.blocks import some
+from netwright.lessons.trying import numbers
 from netwright.nets.halonet import HaloAttention
 
 Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -93,8 +93,8 @@ SHAPES = (((1,), 2, 3, 4), ((2, 3), 4, 9, 16), ((2, 2, 3), 9, 5, 3), ((1, 2, 1, 
 def _measure(theirs: Logits) -> Iterator[tuple[str, Any]]:
     for before, queries, keys, dim in SHAPES:
         where = f"of {queries} queries and {keys} keys of {dim} numbers, with {before or 'nothing'} before them"
-        query, key = some(*before, queries, dim, seed=1), some(*before, keys, dim, seed=2)
-        position = some(queries, keys, dim, seed=3)
+        query, key = numbers(*before, queries, dim, of="query"), numbers(*before, keys, dim, of="key")
+        position = numbers(queries, keys, dim, of="position")
         inputs = {"query": query, "key": key, "position": position}
         copies = {name: tensor.clone() for name, tensor in inputs.items()}
         traced = query.clone().requires_grad_()

@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from netwright.lessons.engine import Check
-from netwright.lessons.halonet.blocks import measure_module, some
 from netwright.lessons.halonet.parts import Bottleneck, HaloNet, tiered_stem
+from netwright.lessons.trying import behaviour
 from netwright.nets.config import Block, Halo, NetConfig, Stage, Stem
 
 CONV = Block()
@@ -45,7 +45,7 @@ def _measure(theirs: Callable) -> Iterator[tuple[str, Any]]:
     for what, (config, size) in SMALL.items():
         net = theirs(config, 3)
         where = f"of a small net {what}".rstrip(",")
-        yield from measure_module(net, some(2, 3, *size), where)
+        yield from behaviour(net, (2, 3, *size), where)
 
 
 # Mistakes --------------------------------------------------------------------------------------------------------

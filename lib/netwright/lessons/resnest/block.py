@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from netwright.lessons.engine import Check
 from netwright.lessons.resnest.downsample import AveragedMiddle
 from netwright.lessons.resnest.shortcut import pooled_shortcut
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.resnet import projection
 
@@ -44,10 +43,9 @@ def _measure(block: type[nn.Module]) -> Iterator[tuple[str, Any]]:
     ):
         options = {"radix": radix, "cardinality": cardinality, "average_down": place}
         built = block(in_channels, 8, out_channels, stride, **options)
-        of = f"a block from {in_channels} to {out_channels} channels, stride {stride}, radix {radix}, "
-        of += f"cardinality {cardinality}, average_down={place!r}"
-        x = 4 * torch.randn(3, in_channels, height, width)  # large enough to tell a ReLU from a ReLU6
-        yield from try_module(built, x, of)
+        where = f"of a block from {in_channels} to {out_channels} channels, stride {stride}, radix {radix}, "
+        where += f"cardinality {cardinality}, average_down={place!r}"
+        yield from behaviour(built, (3, in_channels, height, width), where, scale=8)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 from netwright.nets.resnest import SplitAttention
 
 
@@ -44,8 +43,8 @@ def _measure(middle: type[nn.Module]) -> Iterator[tuple[str, Any]]:
         (1, 1, 4, "before", 4, 5),
     ):
         built = middle(8, stride, radix=radix, cardinality=cardinality, average_down=place)
-        of = f"a middle with radix {radix} and cardinality {cardinality}, stride {stride}, average_down={place!r}"
-        yield from try_module(built, torch.randn(3, 8, height, width), of)
+        where = f"of a middle with radix {radix} and cardinality {cardinality}, stride {stride}, average_down={place!r}"
+        yield from behaviour(built, (3, 8, height, width), where)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

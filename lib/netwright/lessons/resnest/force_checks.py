@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
 from netwright.lessons.resnest.force import Change, another_picture, batch_mean, even, force_gates
 from netwright.lessons.resnest.whole import ResNeSt
+from netwright.lessons.trying import fill
 from netwright.nets.resnest import SplitAttention, radix_softmax
 
 Force = Callable[[nn.Module, Tensor, Change], Tensor]

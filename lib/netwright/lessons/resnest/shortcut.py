@@ -4,12 +4,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 
 
@@ -32,9 +31,9 @@ def pooled_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Modu
 def _measure(shortcut: Callable[[int, int, int], nn.Module]) -> Iterator[tuple[str, Any]]:
     for in_channels, out_channels, stride in ((4, 4, 1), (4, 6, 1), (4, 6, 2), (6, 6, 2)):
         for height, width in ((8, 6), (7, 5)) if stride == 2 else ((5, 4),):
-            of = f"a shortcut from {in_channels} to {out_channels} channels, stride {stride}, on a {height}x{width} map"
+            where = f"of a shortcut from {in_channels} to {out_channels} channels, stride {stride}, on a {height}x{width} map"
             built = shortcut(in_channels, out_channels, stride)
-            yield from try_module(built, torch.randn(2, in_channels, height, width), of)
+            yield from behaviour(built, (2, in_channels, height, width), where)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
 from netwright.lessons.engine import Check
 from netwright.lessons.resnest.block import ResNeStBlock
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 
 
 def make_stage(
@@ -35,9 +34,9 @@ def _measure(stage: Callable[..., nn.Module]) -> Iterator[tuple[str, Any]]:
     ):
         options = {"radix": radix, "cardinality": cardinality, "average_down": place}
         built = stage(depth, in_channels, 4, 8, stride, **options)
-        of = f"a stage of {depth} from {in_channels} to 8 channels, stride {stride}, radix {radix}, "
-        of += f"cardinality {cardinality}, average_down={place!r}"
-        yield from try_module(built, torch.randn(3, in_channels, 7, 6), of)
+        where = f"of a stage of {depth} from {in_channels} to 8 channels, stride {stride}, radix {radix}, "
+        where += f"cardinality {cardinality}, average_down={place!r}"
+        yield from behaviour(built, (3, in_channels, 7, 6), where)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

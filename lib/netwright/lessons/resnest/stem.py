@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 
 
@@ -26,8 +26,8 @@ def deep_stem(in_chans: int, width: int) -> nn.Sequential:
 
 def _measure(stem: Callable[[int, int], nn.Module]) -> Iterator[tuple[str, Any]]:
     for in_chans, width, height, across in ((3, 4, 21, 14), (1, 6, 12, 19)):
-        of = f"a stem of width {width} on a map of {height}x{across}"
-        yield from try_module(stem(in_chans, width), torch.randn(2, in_chans, height, across), of)
+        where = f"of a stem of width {width} on a map of {height}x{across}"
+        yield from behaviour(stem(in_chans, width), (2, in_chans, height, across), where)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from netwright.lessons.engine import Check
 from netwright.lessons.resnest.stages import make_stage
 from netwright.lessons.resnest.stem import deep_stem
-from netwright.lessons.resnest.trying import try_module
+from netwright.lessons.trying import behaviour
 from netwright.nets.resnext import aggregated_width
 
 
@@ -58,8 +57,8 @@ def _measure(net: type[nn.Module]) -> Iterator[tuple[str, Any]]:
     ):
         built = net(depths, planes, stem_width=4, num_classes=5, **rest)
         said = ", ".join(f"{name}={value!r}" for name, value in rest.items())
-        of = f"a net of depths {depths} and planes {planes}{', ' if said else ''}{said}"
-        yield from try_module(built, torch.randn(2, 3, *shape), of)
+        where = f"of a net of depths {depths} and planes {planes}{', ' if said else ''}{said}"
+        yield from behaviour(built, (2, 3, *shape), where)
 
 
 # Known mistakes ------------------------------------------------------------------------------------------------

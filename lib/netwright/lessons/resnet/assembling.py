@@ -1,6 +1,6 @@
 """Exercises `resnet.head` and `resnet.net`: from the last map to an answer, and the whole net.
 
-Imports the engine, nets and, of this room, counting, stages, starting and trials.
+Imports the engine, trying, nets and, of this room, counting, stages and starting.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from netwright.lessons.engine import Check
 from netwright.lessons.resnet.counting import EXPANSION
 from netwright.lessons.resnet.stages import stage
 from netwright.lessons.resnet.starting import initialise
-from netwright.lessons.resnet.trials import behaviour, numbers
+from netwright.lessons.trying import behaviour, numbers
 from netwright.nets.layers import ConvNormAct
 
 # The head ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Exercises `resnet.projection` and `resnet.bottleneck`: a shortcut, and the block around it.
 
-Imports the engine, nets and, of this room, trials.
+Imports the engine, trying and nets.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnet.trials import behaviour
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.resnest import pooled_projection
 

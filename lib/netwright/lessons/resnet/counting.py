@@ -1,13 +1,14 @@
 """Exercises `resnet.parameters` and `resnet.macs`: what a net costs, from its numbers alone.
 
-Imports the engine and, of this room, trials.
+Imports the engine.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from netwright.lessons.engine import Check
-from netwright.lessons.resnet.trials import whole
 
 EXPANSION = 4  # a bottleneck puts out four times the channels of its middle
 
@@ -47,8 +48,8 @@ def _measure_parameters(theirs: Callable) -> Iterator[tuple[str, Any]]:
         yield f"the number of counts {where}", len(counts)
         names = ("the stem", *(f"stage {i}" for i in range(len(depths))), "the classifier")
         for name, count in zip(names, counts, strict=True):
-            yield f"the count for {name} {where}", whole(count)
-    yield "the sum for a net to which no number of classes was given", whole(sum(theirs((1, 1), (4, 4))))
+            yield f"the count for {name} {where}", _whole(count)
+    yield "the sum for a net to which no number of classes was given", _whole(sum(theirs((1, 1), (4, 4))))
 
 
 def _parameters(
@@ -150,8 +151,8 @@ def _measure_macs(theirs: Callable) -> Iterator[tuple[str, Any]]:
         found = theirs(i, m, o, height, width, stride)
         yield f"the list of convolutions {where}", dict.fromkeys(found, "counted")
         for part in ("reduce", "middle", "expand", "shortcut"):
-            yield f"the count for {part} {where}", whole(found[part])
-    yield "the sum for a block to which no stride was given", whole(sum(theirs(6, 2, 8, 3, 5).values()))
+            yield f"the count for {part} {where}", _whole(found[part])
+    yield "the sum for a block to which no stride was given", _whole(sum(theirs(6, 2, 8, 3, 5).values()))
 
 
 def _up(size: int, stride: int) -> int:
@@ -252,3 +253,13 @@ CHECKS = (
         ),
     ),
 )
+
+
+def _whole(number: Any) -> Any:
+    """A count as an int, whichever number it came as; what is none stays as it is and is then found wanting."""
+    if isinstance(number, Tensor) and number.numel() == 1:
+        number = number.item()
+    try:
+        return int(number) if number == int(number) else number
+    except (TypeError, ValueError, OverflowError):
+        return number

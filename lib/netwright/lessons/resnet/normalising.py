@@ -1,4 +1,4 @@
-"""Exercise `resnet.batchnorm`: a BatchNorm that remembers. Imports the engine, bench and, of this room, trials."""
+"""Exercise `resnet.batchnorm`: a BatchNorm that remembers. Imports the engine and trying."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
-from netwright.lessons.resnet.trials import buffers, numbers
+from netwright.lessons.trying import buffers, fill, numbers
 
 
 class BatchNorm2d(nn.Module):

@@ -1,4 +1,4 @@
-"""Exercise `resnet.stage`: a row of blocks. Imports the engine, nets and, of this room, blocks and trials."""
+"""Exercise `resnet.stage`: a row of blocks. Imports the engine, trying, nets and, of this room, blocks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from torch import nn
 
 from netwright.lessons.engine import Check
 from netwright.lessons.resnet.blocks import Bottleneck, StrideInFirst, block_with, branch
-from netwright.lessons.resnet.trials import behaviour
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 
 

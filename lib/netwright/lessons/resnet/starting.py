@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
 from netwright.lessons.resnet.blocks import Bottleneck
 from netwright.lessons.resnet.normalising import BatchNorm2d
+from netwright.lessons.trying import fill
 from netwright.nets.layers import ConvNormAct
 
 

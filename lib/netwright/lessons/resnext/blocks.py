@@ -1,6 +1,6 @@
 """Exercise `resnext.block`: the bottleneck with groups in its middle.
 
-Imports the engine, bench, nets and, of this room, trials.
+Imports the engine, trying and nets.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
-from netwright.lessons.resnext.trials import numbers
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 
 
@@ -47,24 +46,9 @@ def _measure_block(block: type[nn.Module]) -> Iterator[tuple[str, Any]]:
         where = (
             f"of a block {inside} → {mid} → {outside} in {cardinality} group{'s' * (cardinality > 1)}, stride {stride}"
         )
-        yield from look_at(block(inside, mid, outside, stride, cardinality), where, (2, inside, 7, 5))
+        yield from behaviour(block(inside, mid, outside, stride, cardinality), (2, inside, 7, 5), where, scale=8)
     built = block(8, 6, 8)
     yield "the list of parameters where neither stride nor cardinality is given", shapes_of(built)
-
-
-def look_at(built: nn.Module, where: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
-    """Names and shapes, then values in both modes, gradients, and what a training step leaves behind."""
-    yield f"the list of parameters {where}", shapes_of(built)
-    fill(built)
-    x = 8 * numbers()(*shape)  # large enough to tell a ReLU from one that is cut off at 6
-    tracked = x.clone().requires_grad_()
-    yield f"the output in evaluation mode {where}", built.eval()(x.clone()).detach()
-    built(x)
-    yield f"the input {where}, once it has run,", x
-    (gradient,) = torch.autograd.grad(built(tracked).square().sum(), tracked)
-    yield f"the gradient of the input {where}", gradient
-    yield f"the output in training mode {where}", built.train()(x.clone()).detach()
-    yield f"the list of buffers {where}, after a training step,", {k: b.clone() for k, b in built.named_buffers()}
 
 
 def shapes_of(built: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Exercises `resnext.aggregated` and `resnext.early_concat`: figure 3 of the paper, its forms (a) and (b).
 
-Imports the engine and, of this room, trials.
+Imports the engine and trying.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnext.trials import numbers
+from netwright.lessons.trying import Numbers
 
 # The paths, summed -----------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ CASES = ((5, 6, 7, 3, 1, (4, 5)), (6, 4, 6, 2, 2, (5, 7)), (4, 4, 4, 4, 2, (6, 3
 
 def _cases() -> Iterator[tuple[str, tuple]]:
     """The arguments of a form, all but the stride by position, and how the case is called."""
-    draw = numbers()
+    draw = Numbers()
     for inside, mid, outside, cardinality, stride, size in CASES:
         shapes = (2, inside, *size), (mid, inside, 1, 1), (mid, mid // cardinality, 3, 3), (outside, mid, 1, 1)
         tensors = [draw(*shape, requires_grad=True) for shape in shapes]
@@ -52,7 +52,7 @@ def _cases() -> Iterator[tuple[str, tuple]]:
 
 def _small() -> list[Tensor]:
     """Input and weights of a block of two paths."""
-    draw = numbers()
+    draw = Numbers()
     return [draw(*shape) for shape in ((1, 4, 4, 3), (4, 4, 1, 1), (4, 2, 3, 3), (4, 4, 1, 1))]
 
 

@@ -1,6 +1,6 @@
 """Exercises `resnext.grouped` and `resnext.dense`: a convolution in groups, and the one weight that does the same.
 
-Imports the engine and, of this room, trials.
+Imports the engine and trying.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnext.trials import numbers
+from netwright.lessons.trying import Numbers
 
 # In groups -----------------------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ GROUPED_CASES = (
 
 
 def _measure_grouped(theirs: Callable) -> Iterator[tuple[str, Any]]:
-    draw = numbers()
+    draw = Numbers()
     for inside, outside, groups, kernel, stride, padding, size in GROUPED_CASES:
         where = (
             f"of a {kernel[0]}x{kernel[1]} convolution from {inside} to {outside} channels in {groups} "
@@ -125,7 +125,7 @@ DENSE_CASES = ((6, 3, 3, (1, 1)), (4, 3, 2, (3, 2)), (5, 4, 1, (1, 3)), (6, 1, 6
 
 
 def _measure_dense(theirs: Callable) -> Iterator[tuple[str, Any]]:
-    draw = numbers()
+    draw = Numbers()
     for outside, inside, groups, kernel in DENSE_CASES:
         where = f"for {groups} group{'s' * (groups > 1)}, from {inside * groups} to {outside} channels"
         weight = draw(outside, inside, *kernel, requires_grad=True)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.lessons.engine import Check
-from netwright.lessons.resnext.blocks import ResNeXtBlock, look_at, shapes_of
+from netwright.lessons.resnext.blocks import ResNeXtBlock, shapes_of
+from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.resnext import aggregated_width
 
@@ -61,7 +62,7 @@ def _measure_net(net: type[nn.Module]) -> Iterator[tuple[str, Any]]:
     for depths, cardinality, base_width, planes, classes, size in NET_CASES:
         where = f"of the net with {', '.join(map(str, depths))} blocks, {cardinality}x{base_width}d, planes {planes}"
         built = net(depths, cardinality, base_width, planes=planes, num_classes=classes)
-        yield from look_at(built, where, (2, 3, *size))
+        yield from behaviour(built, (2, 3, *size), where, scale=8)
     with torch.device("meta"):
         built = net((1, 1, 1, 1), 32, 4)
     yield "the list of parameters of ResNeXt-14 32x4d, planes and classes not given", shapes_of(built)

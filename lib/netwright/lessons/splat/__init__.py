@@ -1,6 +1,6 @@
 """Notebook 04, "Split attention": its exercises, its experiments and its figures.
 
-Imports the engine, bench, nets, the toy world and its short training, tables and figures.
+Imports the engine, trying, nets, the toy world and its short training, tables and figures.
 """
 
 from netwright.lessons.splat import attending, exposing, gating, splitting

@@ -1,6 +1,6 @@
 """Exercises `splat.attention` and `splat.radix_one`: the whole layer, and what is left of it with a single split.
 
-Imports the engine, bench, nets and, of this room, splitting and gating.
+Imports the engine, trying, nets and, of this room, splitting and gating.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.lessons.bench import fill
 from netwright.lessons.engine import Check
 from netwright.lessons.splat import gating
 from netwright.lessons.splat.gating import inner_width, rsoftmax
 from netwright.lessons.splat.splitting import combine, generator, pooled, splits
+from netwright.lessons.trying import behaviour, fill
 
 
 class SplitAttention(nn.Module):
@@ -46,22 +46,14 @@ LAYERS = ((8, 2, 2, 5, 7), (6, 2, 1, 4, 3), (4, 1, 2, 3, 5), (12, 3, 2, 5, 3), (
 
 
 def _measure_attention(theirs: Callable) -> Iterator[tuple[str, Any]]:
-    ours = generator()
     for channels, radix, cardinality, height, width in LAYERS:
         where = f"of a layer with {channels} channels, radix {radix} and cardinality {cardinality}"
         layer = theirs(channels, radix, cardinality)
-        fill(layer)
-        yield f"the list of parameters {where}", {key: tuple(t.shape) for key, t in layer.state_dict().items()}
-
-        x = torch.randn(4, channels, height, width, generator=ours)
-        before = x.clone().requires_grad_()
-        yield f"the output in evaluation mode {where}", layer.eval()(x).detach()
-        yield f"the change of the input {where}, once the layer has run,", (x - before.detach()).abs().max()
-        (gradient,) = torch.autograd.grad(layer(before).square().sum(), before)
-        yield f"the gradient of the input {where}", gradient
-        yield f"the output in training mode {where}", layer.train()(x).detach()
-        yield f"the list of buffers {where}, after a training step,", {k: b.clone() for k, b in layer.named_buffers()}
-    yield "the type of the output for a picture in float32", str(layer.float()(x.float()).dtype)
+        yield from behaviour(layer, (4, channels, height, width), where)
+    yield (
+        "the type of the output for a picture in float32",
+        str(layer.float()(torch.zeros(2, channels, height, width).float()).dtype),
+    )
 
 
 # The parts of the mistakes: each layer below differs from SplitAttention in one thing.
