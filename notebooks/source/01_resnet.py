@@ -680,5 +680,5 @@ draw_learning({"my ResNet": mine, "shrinks once": learn_toys(wrong, steps=600)})
 from netwright.lessons import progress
 
 minutes = sum(each.minutes for each in lesson.CHECKS)
-print(f"Nine exercises, estimated at {minutes} minutes; the rest of the 90 is for reading, looking and asking.")
+print(f"{len(lesson.CHECKS)} exercises, estimated at {minutes} minutes; the rest is for reading, looking and asking.")
 progress()

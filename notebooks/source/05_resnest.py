@@ -611,14 +611,15 @@ sound = lesson.shapes_at_blocks(lesson.impostor(configs["toy_resnest"], toy.stat
 rows = []
 for name, fault in {"none": None, **lesson.FAULTS}.items():
     departs = nw.first_difference(lesson.impostor(configs["resnest50d"], golden, fault), state=None).first
-    wrong = lesson.impostor(configs["toy_resnest"], toy.state_dict(), fault)  # loads strictly, or this line would raise
+    wrong = lesson.impostor(configs["toy_resnest"], toy.state_dict(), fault)
+    misfits = wrong.load_state_dict(toy.state_dict(), strict=False)  # the keys that fit nowhere, or are missing
     with torch.inference_mode():
         right = (wrong(seen.inputs).argmax(1) == seen.labels).sum().item()
     same = lesson.shapes_at_blocks(wrong, seen.inputs[:2]) == sound
     rows.append(
         (
             name,
-            "yes",
+            "no" if any(misfits) else "yes",
             "yes" if same else "no",
             f"{right} of {len(seen.labels)}",
             departs.point if departs else "nowhere",

@@ -1,15 +1,15 @@
 """Where the exercises of a notebook are: read off its cells, since an exercise's name stands in the code.
 
-Imports notebooks.
+Imports notebooks and the book of lessons.
 """
 
 import re
 from dataclasses import dataclass
 
+from netwright.lessons.book import exercises_in
 from netwright.notebooks import NotebookError
 
 MARK = "### BEGIN SOLUTION"
-_CHECKED = re.compile(r"\b(?:check|exercise)\(\s*[\"']([a-z0-9_]+\.[a-z0-9_]+)[\"']")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 
@@ -32,16 +32,11 @@ def places(notebook) -> list[Place]:
         if cell["cell_type"] == "markdown":
             title = ([title] + _HEADING.findall(cell["source"]))[-1]
         elif cell["cell_type"] == "code" and MARK in cell["source"]:
-            names = asked(cell["source"])
+            names = exercises_in(cell["source"])
             if not names:
                 raise NotebookError(f"Cell {number} marks a solution, and no check(…) in it says of which exercise.")
             found += [Place(name, number, title) for name in names]
     return found
-
-
-def asked(code: str) -> list[str]:
-    """The exercises that a cell's code names, in @exercise(…) or check(…), each once."""
-    return list(dict.fromkeys(_CHECKED.findall(code)))
 
 
 def last_places(notebook) -> dict[str, int]:
@@ -49,5 +44,5 @@ def last_places(notebook) -> dict[str, int]:
     found = {}
     for number, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
-            found |= dict.fromkeys(asked(cell["source"]), number)
+            found |= dict.fromkeys(exercises_in(cell["source"]), number)
     return found | {place.exercise: place.cell for place in places(notebook)}

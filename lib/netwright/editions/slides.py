@@ -1,6 +1,6 @@
 """A notebook for the projector: one HTML file that needs no network, moved by the arrow keys, a slide a page on paper.
 
-Imports pages for what escapes, workbook for open exercises, the teaching files and the engine of lessons and, of this
+Imports pages for what escapes, workbook for open exercises, the teaching files, the book and the engine of lessons and, of this
 room, places and prose.
 """
 
@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from netwright.editions.places import MARK, asked
+from netwright.editions.places import MARK
 from netwright.editions.prose import boiled_down, sections, to_html
+from netwright.lessons.book import exercises_in
 from netwright.lessons.engine import find
 from netwright.lessons.teaching import Teaching
 from netwright.pages import escape
@@ -100,7 +101,7 @@ def _code(source: str) -> Iterator[tuple[str, int]]:
     most = SHORT
     if MARK in source:
         most, source = 2 * SHORT, without_solutions(source)
-        for exercise in map(find, asked(source)):
+        for exercise in map(find, exercises_in(source)):
             yield f'<p class="time">{exercise.minutes} minutes · {exercise.difficulty}</p>', 1
     source = re.sub(r"\n{3,}", "\n\n", source)
     lines = source.splitlines()

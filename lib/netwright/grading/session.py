@@ -1,7 +1,7 @@
 """A submission from its file to what its answers did: a process for it, and where that ends early the next.
 
 A process that ends or hangs costs the statement or the answer that it was at; the next one does the rest.
-Imports process, submissions, worker and the laboratory of lessons.
+Imports process, submissions, worker and, of lessons, the book and the laboratory.
 """
 
 import contextlib
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netwright.grading.process import Process
-from netwright.grading.submissions import Asked, exercises_in
+from netwright.grading.submissions import Asked
 from netwright.grading.worker import Job
+from netwright.lessons.book import exercises_in
 from netwright.lessons.laboratory import SECONDS
 
 MOST_STARTS = 12  # processes for one submission

@@ -5,18 +5,16 @@ Imports notebooks, for where the published ones are, and the book of lessons.
 
 import ast
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from netwright.lessons.book import BOOK, notebook_of
+from netwright.lessons.book import BOOK, exercises_in, notebook_of
 from netwright.notebooks import ROOT
 
 MOST_BYTES = 100_000_000  # of a notebook; with all its outputs, one of the book has less than two million
 SUBMITTED = "submitted"  # where nbgrader collects
-_NAMES = re.compile(r"\b(?:exercise|check)\(\s*[\"']([\w.]+)[\"']")
 
 
 class Unreadable(Exception):
@@ -127,11 +125,6 @@ def _source(cell: dict) -> str:
 
 
 # What a notebook was to answer ---------------------------------------------------------------------------------
-
-
-def exercises_in(code: str) -> set[str]:
-    """The exercises that code names, in exercise("…") or check("…"), whether or not it is correct Python."""
-    return set(_NAMES.findall(code))
 
 
 def asked_of(file: Path, cells: list[str]) -> list[Asked]:

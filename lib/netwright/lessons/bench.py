@@ -1,6 +1,6 @@
 """Notebook 00: a function to show how checks answer, and a broken residual block to repair.
 
-Imports engine, trying and nets.
+Imports engine, endings, trying and nets.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netwright.lessons.endings import wrong_endings
 from netwright.lessons.engine import Check
 from netwright.lessons.trying import behaviour
 from netwright.nets.config import Block, NetConfig, Stage, Stem
@@ -114,37 +115,6 @@ def _measure_block(block: type[nn.Module]) -> Iterator[tuple[str, Any]]:
         yield from behaviour(block(in_channels, mid_channels, out_channels, stride), (2, in_channels, 9, 7), where)
 
 
-class _ReluBeforeAddition(ResidualBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu() + self.shortcut(x)
-
-
-class _ReluTwice(ResidualBlock):
-    def forward(self, x):
-        return (self.expand(self.middle(self.reduce(x))).relu() + self.shortcut(x)).relu()
-
-
-class _NoLastRelu(ResidualBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))) + self.shortcut(x)
-
-
-class _NoShortcut(ResidualBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu()
-
-
-class _Subtracts(ResidualBlock):
-    def forward(self, x):
-        return (self.shortcut(x) - self.expand(self.middle(self.reduce(x)))).relu()
-
-
-class _OverwritesInput(ResidualBlock):
-    def forward(self, x):
-        y = self.expand(self.middle(self.reduce(x)))
-        return self.shortcut(x).add_(y).relu()
-
-
 class _NoInnerRelu(ResidualBlock):
     def __init__(self, in_channels, mid_channels, out_channels, stride=1):
         super().__init__(in_channels, mid_channels, out_channels, stride)
@@ -172,12 +142,7 @@ class _AlwaysProjects(ResidualBlock):
 
 
 BLOCK_MISTAKES = {
-    "where the ReLU comes before the addition, and none after it": _ReluBeforeAddition,
-    "where a ReLU comes before the addition and another after it": _ReluTwice,
-    "without a ReLU after the addition": _NoLastRelu,
-    "without its shortcut": _NoShortcut,
-    "that subtracts the branch from the shortcut": _Subtracts,
-    "that adds into its input, and so overwrites it": _OverwritesInput,
+    **wrong_endings(ResidualBlock),
     "without a ReLU between the 3x3 convolution and the last 1x1": _NoInnerRelu,
     "with the stride in the first 1x1 convolution": _StrideInReduce,
     "with the stride in the last 1x1 convolution": _StrideInExpand,

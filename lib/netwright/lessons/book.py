@@ -1,5 +1,7 @@
 """Which notebook asks the exercises of which room, in the order of the book. Imports nothing of the project."""
 
+import re
+
 BOOK = {
     "00_bench": "bench",
     "01_resnet": "resnet",
@@ -12,6 +14,13 @@ BOOK = {
     "10_finetune": "finetune",
     "11_evaluate": "evaluate",
 }
+
+_NAMED = re.compile(r"\b(?:exercise|check)\(\s*[\"']([\w.]+)[\"']")
+
+
+def exercises_in(code: str) -> list[str]:
+    """The exercises that code names, in exercise("…") or check("…"), each once, whether or not it is correct Python."""
+    return list(dict.fromkeys(_NAMED.findall(code)))
 
 
 def notebook_of(exercise: str) -> str:

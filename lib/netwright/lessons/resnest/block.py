@@ -1,10 +1,11 @@
-"""Exercise `resnest.block`: the bottleneck of ResNeSt, put together. Imports the engine, nets and this room's parts."""
+"""Exercise `resnest.block`: the bottleneck of ResNeSt, put together. Imports the engine, endings, nets and this room's parts."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
+from netwright.lessons.endings import wrong_endings
 from netwright.lessons.engine import Check
 from netwright.lessons.resnest.downsample import AveragedMiddle
 from netwright.lessons.resnest.shortcut import pooled_shortcut
@@ -51,26 +52,6 @@ def _measure(block: type[nn.Module]) -> Iterator[tuple[str, Any]]:
 # Known mistakes ------------------------------------------------------------------------------------------------
 
 
-class _ReluBeforeAddition(ResNeStBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu() + self.shortcut(x)
-
-
-class _ReluTwice(ResNeStBlock):
-    def forward(self, x):
-        return (self.expand(self.middle(self.reduce(x))).relu() + self.shortcut(x)).relu()
-
-
-class _NoLastRelu(ResNeStBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))) + self.shortcut(x)
-
-
-class _NoShortcut(ResNeStBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu()
-
-
 class _ShortcutTakesReduced(ResNeStBlock):
     def __init__(self, in_channels, mid_channels, out_channels, stride=1, **options):
         super().__init__(in_channels, mid_channels, out_channels, stride, **options)
@@ -79,12 +60,6 @@ class _ShortcutTakesReduced(ResNeStBlock):
     def forward(self, x):
         y = self.reduce(x)
         return (self.expand(self.middle(y)) + self.shortcut(y)).relu()
-
-
-class _OverwritesInput(ResNeStBlock):
-    def forward(self, x):
-        y = self.expand(self.middle(self.reduce(x)))
-        return self.shortcut(x).add_(y).relu()
 
 
 class _NoInnerRelu(ResNeStBlock):
@@ -141,12 +116,8 @@ CHECKS = (
         ours=ResNeStBlock,
         measure=_measure,
         mistakes={
-            "where the ReLU comes before the addition, and none after it": _ReluBeforeAddition,
-            "where a ReLU comes before the addition and another after it": _ReluTwice,
-            "without a ReLU after the addition": _NoLastRelu,
-            "without its shortcut": _NoShortcut,
+            **wrong_endings(ResNeStBlock),
             "whose shortcut starts behind the first 1x1 convolution": _ShortcutTakesReduced,
-            "that adds into its input, and so overwrites it": _OverwritesInput,
             "without a ReLU behind the first 1x1 convolution": _NoInnerRelu,
             "with the stride in the first 1x1 convolution": _StrideInReduce,
             "whose shortcut strides its convolution, as ResNet's does": _StridedShortcut,

@@ -1,6 +1,6 @@
 """Exercise `resnext.block`: the bottleneck with groups in its middle.
 
-Imports the engine, trying and nets.
+Imports the engine, endings, trying and nets.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netwright.lessons.endings import wrong_endings
 from netwright.lessons.engine import Check
 from netwright.lessons.trying import behaviour
 from netwright.nets.layers import ConvNormAct
@@ -93,27 +94,6 @@ class _WidthOfOneGroup(ResNeXtBlock):
         super().__init__(in_channels, mid_channels * cardinality, out_channels, stride, cardinality)
 
 
-class _ReluBeforeAddition(ResNeXtBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu() + self.shortcut(x)
-
-
-class _NoLastRelu(ResNeXtBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))) + self.shortcut(x)
-
-
-class _NoShortcut(ResNeXtBlock):
-    def forward(self, x):
-        return self.expand(self.middle(self.reduce(x))).relu()
-
-
-class _OverwritesInput(ResNeXtBlock):
-    def forward(self, x):
-        y = self.expand(self.middle(self.reduce(x)))
-        return self.shortcut(x).add_(y).relu()
-
-
 def _conv(kernel, *, stride=False, grouped=True, act="relu", groups=None):
     """A way to make the middle, or a 1x1 convolution in its place."""
 
@@ -147,10 +127,7 @@ BLOCK_MISTAKES = {
         expand=lambda inside, mid, outside, stride, n: ConvNormAct(mid, outside, 1, stride=stride),
     ),
     "without a ReLU between the 3x3 convolution and the last 1x1": _block(middle=_conv(3, stride=True, act=None)),
-    "where the ReLU comes before the addition, and none after it": _ReluBeforeAddition,
-    "without a ReLU after the addition": _NoLastRelu,
-    "without its shortcut": _NoShortcut,
-    "that adds into its input, and so overwrites it": _OverwritesInput,
+    **wrong_endings(ResNeXtBlock),
     "whose shortcut is a convolution even where the shape stays": _block(
         shortcut=lambda inside, mid, outside, stride, n: ConvNormAct(inside, outside, 1, stride=stride)
     ),
