@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]  # to run without installing
 
 from netwright.nets.zoo import CONFIGS, build
-from netwright.probe import golden
-from netwright.probe.points import Reading, module_at, observe, places, trace_points
+from netwright.probing import golden
+from netwright.probing.points import Reading, module_at, observe, places, trace_points
 from netwright.weights.keymaps import detect_layout, to_published
 from peers import timm
 
@@ -63,8 +63,8 @@ def main() -> None:
         "made_by": "tests/make_golden_traces.py",
         "nets": f"timm {timm.__version__}, torch {torch.__version__}, float64 on CPU",
         "date": datetime.date.today().isoformat(),
-        "weights": "netwright.probe.golden.golden_state: RandomState(crc32('architecture/name')), uniform",
-        "input": "netwright.probe.golden.golden_input: golden_picture, preprocessed as for the default weights",
+        "weights": "netwright.probing.golden.golden_state: RandomState(crc32('architecture/name')), uniform",
+        "input": "netwright.probing.golden.golden_input: golden_picture, preprocessed as for the default weights",
         "values": "mean, standard deviation, 16 samples where RandomState(crc32(point)) says; shapes end in zeros",
         "points": json.dumps(points),
     }

@@ -11,9 +11,9 @@ from netwright.nets import resnest
 from netwright.nets.halonet import HaloAttention, halo_attention
 from netwright.nets.resnet import Bottleneck
 from netwright.nets.zoo import build
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint, golden_picture, golden_state
-from netwright.probe.points import observe
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint, golden_picture, golden_state
+from netwright.probing.points import observe
 from netwright.transforms import Transform
 from netwright.weights.catalogue import default_for
 from netwright.weights.keymaps import to_netwright

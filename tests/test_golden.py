@@ -9,9 +9,9 @@ import torch
 import make_golden_traces
 from netwright import paths
 from netwright.nets.zoo import CONFIGS, build
-from netwright.probe import golden
-from netwright.probe.difference import first_difference
-from netwright.probe.points import trace_points
+from netwright.probing import golden
+from netwright.probing.difference import first_difference
+from netwright.probing.points import trace_points
 from peers import timm
 
 EXACT = 1e-9  # relative, in float64

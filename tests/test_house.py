@@ -20,7 +20,7 @@ FLOORS = (
     {"datasets", "bench"},
     {"evaluate"},
     {"tune"},
-    {"probe"},
+    {"probing"},
     {"views"},
     {"lessons", "notebooks", "workbook"},
     {"grading", "editions"},

@@ -16,7 +16,7 @@ from netwright.lessons.trying import Numbers
 from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention, halo_attention
 from netwright.nets.zoo import build
-from netwright.probe.difference import first_difference
+from netwright.probing.difference import first_difference
 from peers import timm
 
 CHECKS = {each.id.removeprefix("halo."): each for each in halo.CHECKS}

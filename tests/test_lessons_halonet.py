@@ -23,8 +23,8 @@ from netwright.nets.layers import ConvNormAct
 from netwright.nets.net import ResidualNet, make_block
 from netwright.nets.toy import CONFIGS as TOYS
 from netwright.nets.zoo import build
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint, golden_state
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint, golden_state
 from netwright.toys import ToyWorld
 from netwright.weights.keymaps import rename
 from peers import timm

@@ -25,8 +25,8 @@ from netwright.nets.net import ResidualNet, make_block
 from netwright.nets.resnest import CONFIGS, ResNeStMiddle, SplitAttention, pooled_projection
 from netwright.nets.resnest import resnest as resnest_config
 from netwright.nets.resnet import StemLayers
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint, golden_state
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint, golden_state
 from netwright.weights.keymaps import rename
 
 BY_ID = {each.id: each for each in resnest.CHECKS}

@@ -22,8 +22,8 @@ from netwright.nets.config import Block, NetConfig, Stem
 from netwright.nets.layers import ConvNormAct
 from netwright.nets.net import make_block
 from netwright.nets.zoo import CONFIGS, build
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint, golden_input
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint, golden_input
 from netwright.weights.keymaps import rename
 from peers import timm, torchvision
 

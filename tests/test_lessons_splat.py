@@ -14,8 +14,8 @@ from netwright.models import create_model
 from netwright.nets.config import SqueezeExcite
 from netwright.nets.layers import SqueezeExciteGate
 from netwright.nets.zoo import build
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint
 from netwright.weights.keymaps import rename
 from peers import timm
 

@@ -10,8 +10,8 @@ from torch import nn
 from netwright.lessons import check, weights
 from netwright.lessons.weights import map_checks, maps, patients, pictures
 from netwright.nets.zoo import build
-from netwright.probe.difference import first_difference
-from netwright.probe.golden import golden_checkpoint, golden_picture, golden_state
+from netwright.probing.difference import first_difference
+from netwright.probing.golden import golden_checkpoint, golden_picture, golden_state
 from netwright.weights.catalogue import default_for
 from netwright.weights.keymaps import rename
 from netwright.weights.read import read_checkpoint

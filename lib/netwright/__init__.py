@@ -18,10 +18,11 @@ _HOME_OF = {
     "optimize": "inference",
     "open_image": "images",
     "labels": "imagenet",
-    "first_difference": "probe.difference",
-    "golden_checkpoint": "probe.golden",
-    "golden_input": "probe.golden",
-    "golden_picture": "probe.golden",
+    "probe": "probing.capture",
+    "first_difference": "probing.difference",
+    "golden_checkpoint": "probing.golden",
+    "golden_input": "probing.golden",
+    "golden_picture": "probing.golden",
     "Block": "nets.config",
     "EfficientChannelAttention": "nets.config",
     "Halo": "nets.config",
@@ -59,8 +60,9 @@ if TYPE_CHECKING:  # for editors, which do not run __getattr__
         Stage,
         Stem,
     )
-    from netwright.probe.difference import first_difference
-    from netwright.probe.golden import golden_checkpoint, golden_input, golden_picture
+    from netwright.probing.capture import probe
+    from netwright.probing.difference import first_difference
+    from netwright.probing.golden import golden_checkpoint, golden_input, golden_picture
     from netwright.toys.world import ToyWorld
     from netwright.tune.curves import LiveCurves
     from netwright.tune.finetune import finetune

@@ -182,16 +182,25 @@ def classify(net: nn.Module, image, k: int = 5) -> list[tuple[str, float]]:
 def top_classes(net: nn.Module, logits: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
     """For each row of `logits` (batch, num_classes) the `k` likeliest classes, as `classify` gives them."""
     _check_classifier(net)
-    names = getattr(net, "class_names", None)
-    if names is None:
-        names = [label.name for label in labels()] if net.num_classes == 1000 else range(net.num_classes)
-    if len(names) != net.num_classes:
-        raise ValueError(f"class_names has {len(names)} names, and the net has {net.num_classes} classes.")
+    names = class_names(net, net.num_classes)
     top = logits.float().softmax(dim=1).topk(min(k, net.num_classes))
     return [
-        [(str(names[i]), p) for i, p in zip(indices, probabilities, strict=True)]
+        [(names[i], p) for i, p in zip(indices, probabilities, strict=True)]
         for indices, probabilities in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
+
+
+def class_names(net: nn.Module, count: int) -> tuple[str, ...]:
+    """A name for each of the `count` logits of a net: `net.class_names`, else ImageNet's for 1000, else numbers.
+
+    Raises ValueError where `net.class_names` are more or fewer.
+    """
+    names = getattr(net, "class_names", None)
+    if names is None:
+        names = [label.name for label in labels()] if count == 1000 else range(count)
+    if len(names) != count:
+        raise ValueError(f"class_names has {len(names)} names, and the net has {count} classes.")
+    return tuple(map(str, names))
 
 
 def _check_classifier(net: nn.Module) -> None:

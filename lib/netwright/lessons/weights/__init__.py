@@ -1,6 +1,6 @@
 """Notebook 02, "Weights, proven": its exercises, its five patients and its pictures.
 
-Imports the engine, nets, weights, transforms, figures and probe.
+Imports the engine, nets, weights, transforms, figures and probing.
 """
 
 from netwright.lessons.tables import table

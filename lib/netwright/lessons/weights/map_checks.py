@@ -1,6 +1,6 @@
 """The four key maps as exercises: how they are judged, what goes wrong with them, and the hints.
 
-Imports the engine, maps and the golden weights of probe.
+Imports the engine, maps and the golden weights of probing.
 """
 
 import re
@@ -18,7 +18,7 @@ from netwright.lessons.weights.maps import (
     resnest,
     torchvision,
 )
-from netwright.probe.golden import golden_state
+from netwright.probing.golden import golden_state
 
 _ASKED = {  # kind of fault -> what the judge says of it, of the net {net}
     "not in the net": "the list of keys whose new name {net} does not have",

@@ -1,6 +1,6 @@
 """The four key maps: one function a layout, a published key in, our name out; and what is wrong with a map.
 
-Imports the golden weights of probe and, as the judge, the library's own tables in weights.
+Imports the golden weights of probing and, as the judge, the library's own tables in weights.
 """
 
 import re
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from netwright.probe.golden import golden_shapes
+from netwright.probing.golden import golden_shapes
 from netwright.weights.keymaps import rename_back
 
 KeyMap = Callable[[str], str]

@@ -1,6 +1,6 @@
 """Five patients: nets and pipelines that load without an error, each with one fault planted in it.
 
-Imports the engine, nets, weights, transforms and the golden weights of probe.
+Imports the engine, nets, weights, transforms and the golden weights of probing.
 """
 
 import random
@@ -18,7 +18,7 @@ from netwright.nets.halonet import HaloAttention, halo_attention
 from netwright.nets.resnest import SplitAttention
 from netwright.nets.resnet import Bottleneck
 from netwright.nets.zoo import build
-from netwright.probe.golden import golden_size, golden_state
+from netwright.probing.golden import golden_size, golden_state
 from netwright.transforms import Transform
 from netwright.weights.catalogue import default_for
 from netwright.weights.load import load_into

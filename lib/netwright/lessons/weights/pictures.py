@@ -1,6 +1,6 @@
 """The pictures of notebook 02: what is in a file, where its tensors go, what wrong pixels do, where patients depart.
 
-Imports figures, transforms and probe's Difference.
+Imports figures, transforms and probing's Difference.
 """
 
 import json
@@ -17,7 +17,7 @@ from matplotlib.path import Path as Curve
 from torch import Tensor
 
 from netwright import figures
-from netwright.probe.result import DEEPEST, Difference
+from netwright.probing.result import DEEPEST, Difference
 from netwright.transforms import Transform
 
 # What is in a file ---------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from netwright.nets.zoo import CONFIGS
-from netwright.probe.golden import golden_input, golden_picture, golden_shapes, golden_state, golden_trace
-from netwright.probe.hints import explain
-from netwright.probe.points import Observed, Reading, module_at, observe, places
-from netwright.probe.result import Difference, Row
+from netwright.probing.golden import golden_input, golden_picture, golden_shapes, golden_state, golden_trace
+from netwright.probing.hints import explain
+from netwright.probing.points import Observed, Reading, module_at, observe, places
+from netwright.probing.result import Difference, Row
 from netwright.weights.keymaps import detect_layout, rename
 from netwright.weights.read import CheckpointError
 

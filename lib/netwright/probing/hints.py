@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from netwright.nets.zoo import CONFIGS
-from netwright.probe.golden import golden_input, golden_picture, golden_state
-from netwright.probe.result import Row
+from netwright.probing.golden import golden_input, golden_picture, golden_state
+from netwright.probing.result import Row
 from netwright.transforms import Transform
 from netwright.weights.catalogue import default_for
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from netwright import paths
 from netwright.nets.zoo import CONFIGS, build
-from netwright.probe.points import Reading
+from netwright.probing.points import Reading
 from netwright.transforms import Transform
 from netwright.weights.catalogue import default_for
 from netwright.weights.keymaps import to_published

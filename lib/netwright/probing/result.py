@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netwright.probe.points import Reading
+from netwright.probing.points import Reading
 
 DEEPEST = -16  # of the heat strip: float64 knows about 16 digits
 

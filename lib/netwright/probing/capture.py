@@ -1,0 +1,354 @@
+"""What one picture does inside a net, and what the net would answer if something inside were different.
+
+Imports images, models and transforms.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from netwright.models import class_names, preprocessing_of, transform_for
+from netwright.transforms import Transform
+
+Edit = Callable[[Tensor, Tensor], Tensor]  # (what the module puts out, what went into it) -> what it is to put out
+HEAD = "head"  # the step after the last map: mean over space, then the classifier
+CALIBRATING = 8  # views of the picture that the normalisations of a random twin are measured on
+
+
+class ProbeError(ValueError):
+    """Something that cannot be seen in this net; the message names it and what can be seen."""
+
+
+def probe(net: nn.Module, image, *, transform: Transform | None = None) -> "Probe":
+    """Look into `net` while it looks at `image`: ``with nw.probe(net, image) as p: p["stages.2.1"]``.
+
+    image: a path, URL, PIL image, array or tensor (3, height, width) as for `classify`, which goes through
+    `transform` (default: that of the net's weights); or a ready input (1, channels, height, width), taken as it is.
+    Works with the taught nets, nets that name their parts as these do, and any other module that takes a picture.
+    Raises what opening a picture raises, and ValueError for a net that does not say what its pictures look like.
+    """
+    return Probe(net, image, transform=transform)
+
+
+class Probe:
+    """One picture in one net. Made by `probe`; views and notebooks read it.
+
+    net: left as it was, with its mode, its weights and no hook, after every method and at the end of a ``with``.
+    input: (1, channels, height, width), what the net received. logits: (classes,), or None for a net that answers with
+    something else. steps: the parts that follow one another ("stem", "stages.0.0", …, "final_conv", "head"), of which
+    the inputs are kept, so that a change inside one of them runs only what comes after; empty for a net of another
+    make, which is always run whole.
+    """
+
+    def __init__(self, net: nn.Module, image, *, transform: Transform | None = None):
+        self.net = net
+        weight = next(net.parameters(), torch.empty(0))
+        if isinstance(image, Tensor) and image.ndim == 4:
+            if len(image) != 1:
+                raise ValueError(f"A probe looks at one picture, and this batch holds {len(image)}: give batch[:1].")
+            self._transform, ready = transform, image
+        else:
+            self._transform = transform or transform_for(net)
+            ready = self._transform(image).unsqueeze(0)
+        self.input = ready.detach().to(weight.device, weight.dtype)
+        self._seen: dict[str, Tensor] = {}  # place -> what was there
+        self._inputs: dict[str, Tensor] = {}  # step -> what went into it
+        self.steps: tuple[str, ...] = ()
+
+        with evaluating(net), torch.no_grad():
+            answer = net(self.input)
+            self.logits = answer[0] if isinstance(answer, Tensor) and answer.ndim == 2 else None
+            self._keep_steps()
+
+    def __enter__(self) -> "Probe":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Nothing is left to give back: every pass gives back its own hooks. What was captured stays readable."""
+
+    def _keep_steps(self) -> None:
+        """Run the net step by step, if it is made like ours, and believe it only if the same logits come out."""
+        steps = _steps(self.net)
+        if not steps or self.logits is None:
+            return
+        x = self.input
+        for step in steps:
+            self._inputs[step] = x.clone()  # a reader's block may write into its input
+            x = self._run_step(step, x)
+        if x.shape == (1, *self.logits.shape) and torch.allclose(x[0], self.logits, rtol=1e-4, atol=1e-5):
+            self.steps = steps
+        else:
+            self._inputs.clear()
+
+    def _run_step(self, step: str, x: Tensor) -> Tensor:
+        if step == HEAD:
+            return self.net.classifier(x.mean((2, 3)))
+        return self.net.get_submodule(step)(x)
+
+    # What was seen ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def picture(self) -> Image.Image:
+        """The picture as the net received it: resized and cut, its colours put back (8 bits)."""
+        transform = self._transform or Transform(preprocessing_of(self.net))
+        return transform.inverse(self.input[0])
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each logit."""
+        return class_names(self.net, len(self.logits))
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(classes,): the softmax of the logits."""
+        return self.logits.float().softmax(0)
+
+    def top(self, k: int = 5) -> list[int]:
+        """The `k` likeliest classes, likeliest first."""
+        return self.logits.float().topk(min(k, len(self.logits))).indices.tolist()
+
+    def target(self, which: int | str | None = None) -> int:
+        """The number of a class: None is the likeliest, a name or a number is that one. Raises ProbeError."""
+        if which is None:
+            return self.top(1)[0]
+        if isinstance(which, str):
+            if which not in self.class_names:
+                raise ProbeError(f"No class is called {which!r}; the likeliest here are {', '.join(self._top_names())}.")
+            return self.class_names.index(which)
+        if not 0 <= which < len(self.logits):
+            raise ProbeError(f"There is no class {which}: this net has {len(self.logits)}, counted from 0.")
+        return int(which)
+
+    def _top_names(self) -> list[str]:
+        return [self.class_names[i] for i in self.top(3)]
+
+    def __getitem__(self, place: str) -> Tensor:
+        """What the module `place` ("stages.2.1.middle") put out, or with ">" before its name what went into it.
+
+        On the net's device, without history; in the shape that the module gives it, (1, channels, height, width) for a
+        map. A copy: later layers that write in place do not reach it. Raises ProbeError.
+        """
+        if place not in self._seen:
+            if place.startswith(">") and place[1:] in self._inputs:
+                self._seen[place] = self._inputs[place[1:]]
+            else:
+                self.look((place,))
+        return self._seen[place]
+
+    def look(self, places) -> dict[str, Tensor]:
+        """What is at several `places`, in one pass through the part of the net that holds them; as `probe[place]`."""
+        missing = [place for place in places if place not in self._seen]
+        if missing:
+            found: dict[str, Tensor] = {}
+
+            def keep(place: str, tensor) -> None:
+                if isinstance(tensor, Tensor):
+                    found[place] = tensor.detach().clone()
+
+            hooks = [self._hook(place, keep) for place in missing]
+            with evaluating(self.net), hooked(hooks), torch.no_grad():
+                self._forward_over([place.removeprefix(">") for place in missing])
+            for place in missing:
+                if place not in found:
+                    raise ProbeError(f"{place!r} holds no tensor: it is never run with this picture, or gives several.")
+            self._seen |= found
+        return {place: self._seen[place] for place in places}
+
+    def _module(self, place: str) -> nn.Module:
+        name = place.removeprefix(">")
+        try:
+            return self.net.get_submodule(name)
+        except AttributeError:
+            known = ", ".join(name for name, _ in list(self.net.named_children())[:8])
+            raise ProbeError(
+                f"{type(self.net).__name__} has no part {name!r}. Its parts begin with {known}; "
+                "net.named_modules() lists them all."
+            ) from None
+
+    def _hook(self, place: str, keep: Callable[[str, Tensor], None]):
+        module = self._module(place)
+        if place.startswith(">"):
+            return lambda: module.register_forward_pre_hook(lambda _, given: keep(place, given[0]))
+        return lambda: module.register_forward_hook(lambda _, given, out: keep(place, out))
+
+    def step_of(self, place: str) -> str | None:
+        """The step that holds the module `place`, or None where the net is run whole."""
+        name = place.removeprefix(">")
+        if name == "classifier":
+            return HEAD if self.steps else None
+        return next((step for step in self.steps if name == step or name.startswith(f"{step}.")), None)
+
+    def _forward_over(self, names: list[str]) -> None:
+        """Run what holds all of `names`, and no more than needed."""
+        held = [self.step_of(name) for name in names]
+        if None in held:  # a net of another make, or a part that spans several steps, such as a stage
+            self.net(self.input)
+            return
+        for step in dict.fromkeys(held):
+            self._run_step(step, self._inputs[step])
+
+    # What would be, if ---------------------------------------------------------------------------------------------
+
+    def rerun(self, edits: Mapping[str, Edit], *, copies: int = 1, grad: bool = False) -> Tensor:
+        """Logits (copies, classes) of the same picture, with the outputs of some modules replaced by `edits`.
+
+        edits: place -> function of (output, input) of the module there, both with `copies` pictures, that returns
+        what it is to put out instead, in the same shape; each copy may be changed differently, so that many knock-outs
+        cost one pass. Only the steps from the first edited one on are run. grad: keep the history for autograd.
+        Raises ProbeError for a place that is not there or is never run.
+        """
+        steps = [self.step_of(place) for place in edits]
+        done = set()
+
+        def changed(place: str, edit: Edit):
+            def replace(_, given, out):
+                done.add(place)
+                return edit(out, given[0])
+
+            return replace
+
+        hooks = [
+            (lambda module=self._module(place), place=place, edit=edit: module.register_forward_hook(changed(place, edit)))
+            for place, edit in edits.items()
+        ]
+        with evaluating(self.net), hooked(hooks), torch.set_grad_enabled(grad):
+            if None in steps or not steps:
+                logits = self.net(self.input.expand(copies, -1, -1, -1))
+            else:
+                start = min(self.steps.index(step) for step in steps)
+                logits = self._tail(start, self._inputs[self.steps[start]].expand(copies, -1, -1, -1))
+        if unused := set(edits) - done:
+            raise ProbeError(f"{', '.join(sorted(unused))}: never run with this picture, so nothing was changed there.")
+        return logits
+
+    def resume(self, place: str, x: Tensor, *, grad: bool = False) -> Tensor:
+        """Logits (n, classes) if maps `x` (n, channels, height, width) went into the step `place` instead of its own.
+
+        Raises ProbeError for a place that is no step.
+        """
+        if place not in self.steps:
+            raise ProbeError(f"The net cannot be taken up at {place!r}; its steps are {', '.join(self.steps) or 'unknown'}.")
+        with evaluating(self.net), torch.set_grad_enabled(grad):
+            return self._tail(self.steps.index(place), x)
+
+    def answer(self, inputs: Tensor) -> Tensor:
+        """Logits (n, classes) of other inputs (n, channels, height, width), such as this one with a part removed."""
+        with evaluating(self.net), torch.no_grad():
+            return self.net(inputs.to(self.input))
+
+    def _tail(self, start: int, x: Tensor) -> Tensor:
+        for step in self.steps[start:]:
+            x = self._run_step(step, x)
+        return x
+
+    def gradient(self, place: str, score: Callable[[Tensor], Tensor] | int) -> Tensor:
+        """The derivative of a score with respect to what is at `place` ("input" for the picture), in its shape.
+
+        score: a class, for its logit; or a function of the logits (1, classes) to a number.
+        """
+        pick = score if callable(score) else (lambda logits: logits[0, score])
+        if place == "input":
+            with evaluating(self.net), torch.enable_grad():
+                leaf = self.input.clone().requires_grad_()
+                return torch.autograd.grad(pick(self.net(leaf)), leaf)[0]
+        leaves = []
+
+        def through_leaf(out: Tensor, _) -> Tensor:
+            leaves.append(out.detach().clone().requires_grad_())
+            return leaves[0] * 1  # what follows may write in place, which a leaf does not allow
+
+        value = pick(self.rerun({place: through_leaf}, grad=True))
+        return torch.autograd.grad(value, leaves[0])[0]
+
+    # Others to compare with ---------------------------------------------------------------------------------------
+
+    def twin(self, seed: int = 0) -> "Probe":
+        """The same picture in a net of the same make with random weights: what the make alone does (Adebayo 2018).
+
+        Every part is initialised anew from `seed`. Its normalisations are then measured on eight views of the picture
+        (turned and mirrored), since those of a net that has seen nothing would let its signal grow from block to block.
+        """
+        return Probe(_random_twin(self.net, self.input, seed), self.input, transform=self._transform)
+
+
+def _steps(net: nn.Module) -> tuple[str, ...]:
+    """The steps of a net made like ours: stem, stages of blocks, perhaps final_conv, classifier. Else nothing."""
+    parts = dict(net.named_children())
+    stages = parts.get("stages")
+    if not {"stem", "classifier"} <= set(parts) or not isinstance(stages, nn.ModuleList | nn.Sequential):
+        return ()
+    blocks = tuple(
+        f"stages.{i}.{j}"
+        for i, stage in stages.named_children()
+        for j, _ in stage.named_children()
+        if isinstance(stage, nn.Sequential | nn.ModuleList)
+    )
+    final = ("final_conv",) if not isinstance(parts.get("final_conv"), nn.Identity | None) else ()
+    return ("stem", *blocks, *final, HEAD)
+
+
+@torch.no_grad()
+def _random_twin(net: nn.Module, picture: Tensor, seed: int) -> nn.Module:
+    twin = copy.deepcopy(net)
+    devices = [picture.device] if picture.is_cuda else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        for module in reversed(list(twin.modules())):  # the parts first: attention initialises its own projections
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            else:  # a reader's own layer that does not say how it starts
+                for parameter in module.parameters(recurse=False):
+                    parameter.normal_(0, float(parameter.std(correction=0)) or 0.02)
+    turned = [torch.rot90(picture, k, (2, 3)) for k in range(4)] if picture.shape[2] == picture.shape[3] else [picture]
+    views = torch.cat([*turned, *(t.flip(3) for t in turned)])[:CALIBRATING]
+    norms = [m for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
+    twin.eval()
+    for norm in norms:
+        norm.momentum, kept = 1.0, norm.momentum
+        norm.train()
+        norm._kept = kept
+    if norms:
+        twin(views)
+    for norm in norms:
+        norm.momentum = norm.__dict__.pop("_kept")
+    return twin.eval()
+
+
+@contextmanager
+def evaluating(net: nn.Module):
+    """`net` in evaluation mode, and every part of it back in its own afterwards: a net may be frozen in part."""
+    training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def hooked(registering: list[Callable]):
+    """Hooks that exist only inside of the ``with``; each entry registers one and returns its handle."""
+    handles = []
+    try:
+        for register in registering:
+            handles.append(register())
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def hooks_in(net: nn.Module) -> int:
+    """How many forward and backward hooks are in `net`."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in net.modules() for kind in kinds)
