@@ -21,6 +21,7 @@ FLOORS = (
     {"evaluate"},
     {"tune"},
     {"probing"},
+    {"explain"},
     {"views"},
     {"lessons", "notebooks", "workbook"},
     {"grading", "editions"},

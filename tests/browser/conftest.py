@@ -7,6 +7,8 @@ import pytest
 
 from driver import CHROMIUM_FLAGS, find_chromium, jupyterlab
 
+SIZES = {"laptop": (1280, 720), "projector": (1920, 1080)}
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,3 +53,50 @@ def page(browser, lab):
     yield page
     context.close()
     lab.end_kernels()
+
+
+@pytest.fixture
+def page_of(browser, tmp_path):
+    """Opens the exported page of a view with the network off: ``page = page_of(view)``, in `theme` and `size`.
+
+    What its scripts raise, log as an error or ask the network for fails the test at its end.
+    """
+    contexts, problems = [], []
+
+    def open_page(view, *, theme: str = "light", size: str = "laptop", twin: bool = True):
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(f"raised: {error}"))
+        page.on("console", lambda message: message.type == "error" and problems.append(f"logged: {message.text}"))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or problems.append(f"asked for {request.url}"))
+        path = tmp_path / f"view_{len(contexts)}.html"
+        path.write_text(view if isinstance(view, str) else view.to_html(twin=twin), encoding="utf-8")
+        page.goto(path.as_uri())
+        page.wait_for_selector(".nw-view")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def serious_faults(page) -> list[str]:
+    """What axe-core finds in a page that it calls serious or critical (WCAG 2.1, levels A and AA)."""
+    import axe_playwright_python
+
+    script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+    page.evaluate(script.read_text(encoding="utf-8") + ";0")
+    found = page.evaluate(
+        "async () => (await axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})).violations"
+    )
+    return [
+        f"{fault['id']}: {fault['help']} ({fault['nodes'][0]['html'][:160]})"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
