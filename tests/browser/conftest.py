@@ -73,7 +73,12 @@ def page_of(browser, tmp_path):
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(f"raised: {error}"))
         page.on("console", lambda message: message.type == "error" and problems.append(f"logged: {message.text}"))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or problems.append(f"asked for {request.url}"))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:", "blob:")) or problems.append(f"asked for {request.url}")
+            ),
+        )
         path = tmp_path / f"view_{len(contexts)}.html"
         path.write_text(view if isinstance(view, str) else view.to_html(twin=twin), encoding="utf-8")
         page.goto(path.as_uri())

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Self
 
 import torch
 from PIL import Image
@@ -65,7 +66,7 @@ class Probe:
             self.logits = answer[0] if isinstance(answer, Tensor) and answer.ndim == 2 else None
             self._keep_steps()
 
-    def __enter__(self) -> "Probe":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
@@ -118,7 +119,9 @@ class Probe:
             return self.top(1)[0]
         if isinstance(which, str):
             if which not in self.class_names:
-                raise ProbeError(f"No class is called {which!r}; the likeliest here are {', '.join(self._top_names())}.")
+                raise ProbeError(
+                    f"No class is called {which!r}; the likeliest here are {', '.join(self._top_names())}."
+                )
             return self.class_names.index(which)
         if not 0 <= which < len(self.logits):
             raise ProbeError(f"There is no class {which}: this net has {len(self.logits)}, counted from 0.")
@@ -205,17 +208,16 @@ class Probe:
         steps = [self.step_of(place) for place in edits]
         done = set()
 
-        def changed(place: str, edit: Edit):
+        def register(place: str, edit: Edit):
+            module = self._module(place)
+
             def replace(_, given, out):
                 done.add(place)
                 return edit(out, given[0])
 
-            return replace
+            return lambda: module.register_forward_hook(replace)
 
-        hooks = [
-            (lambda module=self._module(place), place=place, edit=edit: module.register_forward_hook(changed(place, edit)))
-            for place, edit in edits.items()
-        ]
+        hooks = [register(place, edit) for place, edit in edits.items()]
         with evaluating(self.net), hooked(hooks), torch.set_grad_enabled(grad):
             if None in steps or not steps:
                 logits = self.net(self.input.expand(copies, -1, -1, -1))
@@ -232,7 +234,9 @@ class Probe:
         Raises ProbeError for a place that is no step.
         """
         if place not in self.steps:
-            raise ProbeError(f"The net cannot be taken up at {place!r}; its steps are {', '.join(self.steps) or 'unknown'}.")
+            raise ProbeError(
+                f"The net cannot be taken up at {place!r}; its steps are {', '.join(self.steps) or 'unknown'}."
+            )
         with evaluating(self.net), torch.set_grad_enabled(grad):
             return self._tail(self.steps.index(place), x)
 

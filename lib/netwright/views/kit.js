@@ -183,7 +183,8 @@ function bars(parent, { label, unit, onPick, sortable = true, tall = false }) {
       const track = make(row, "span", { class: "nw-track", "aria-hidden": "true" });
       const share = (100 * Math.abs(item.value)) / reach / (isSigned ? 2 : 1);
       const start = isSigned ? (item.value < 0 ? 50 - share : 50) : 0;
-      make(track, "span", { class: item.value < 0 ? "nw-fill nw-negative" : "nw-fill", style: `left:${start}%;width:${share}%` });
+      const sign = !isSigned ? "" : item.value < 0 ? " nw-negative" : " nw-positive"; // red is more, blue less, as in maps
+      make(track, "span", { class: `nw-fill${sign}`, style: `left:${start}%;width:${share}%` });
       make(row, "span", { class: "nw-bar-value" }, `${isSigned ? signed(item.value) : number(item.value)}${unit ? ` ${unit}` : ""}`);
       if (focused === String(item.key)) row.focus({ preventScroll: true });
     }
@@ -200,6 +201,7 @@ function bars(parent, { label, unit, onPick, sortable = true, tall = false }) {
  */
 function lines(parent, series, { width = 420, height = 240, x = "", y = "", label = "", low = null, high = null, mark = null } = {}) {
   const NS = "http://www.w3.org/2000/svg";
+  const chart = make(parent, "div", { class: "nw-chart" });
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("width", width);
@@ -233,14 +235,14 @@ function lines(parent, series, { width = 420, height = 240, x = "", y = "", labe
     add("polyline", { points: path(s.y).join(" "), fill: "none", stroke: ink, "stroke-width": 2, "stroke-dasharray": (s.dash ?? []).join(" ") });
   });
   if (mark !== null) add("line", { x1: px(mark), x2: px(mark), y1: top, y2: height - bottom, class: "nw-mark" });
-  const key = make(parent, "div", { class: "nw-key" });
-  parent.insertBefore(svg, key);
+  chart.append(svg);
+  const key = make(chart, "div", { class: "nw-key" });
   series.forEach((s, i) => {
     const item = make(key, "span");
     make(item, "i", { style: `border-top: 3px ${s.dash ? "dashed" : "solid"} ${CYCLE[i % CYCLE.length]}`, "aria-hidden": "true" });
     item.append(s.name);
   });
-  return svg;
+  return chart;
 }
 
 // The frame -------------------------------------------------------------------------------------------------------
