@@ -21,6 +21,7 @@ MOST_SECONDS = 90
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+_PAGE = 'class="nw-frame"'  # the page of a view, see views.assembling
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -138,7 +139,36 @@ def execute(notebook, folder: Path, *, name: str, seconds: float = MOST_SECONDS)
                 except (CellExecutionError, DeadKernelError) as error:
                     raise NotebookError(f"{name}, cell {position}: {error}") from error
             client.set_widgets_metadata()
+    _keep_pages(notebook)
     return _normalise(notebook, name, cache)
+
+
+def _keep_pages(notebook) -> None:
+    """A view that brought a page of its own is saved as that page: it can be clicked wherever the notebook is read.
+
+    Its widget would be preferred by every reader, and without its kernel stand there empty. What only such widgets
+    needed goes from the saved state.
+    """
+    for output in _outputs(notebook):
+        if _PAGE in output.get("data", {}).get("text/html", ""):
+            output["data"].pop(_WIDGET_VIEW, None)
+    saved = notebook.metadata.get("widgets", {}).get(_WIDGET_STATE, {})
+    state = saved.get("state", {})
+    needed = [
+        output["data"][_WIDGET_VIEW]["model_id"]
+        for output in _outputs(notebook)
+        if _WIDGET_VIEW in output.get("data", {})
+    ]
+    kept = set()
+    while needed:
+        model = needed.pop()
+        if model in state and model not in kept:
+            kept.add(model)
+            needed += re.findall(r"IPY_MODEL_(\w+)", json.dumps(state[model]))
+    if state:
+        saved["state"] = {model: values for model, values in state.items() if model in kept}
+    if state and not kept:
+        del notebook.metadata["widgets"]
 
 
 def _normalise(notebook, name: str, cache: str):
