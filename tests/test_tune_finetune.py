@@ -79,6 +79,17 @@ def test_the_net_that_is_kept_is_that_of_the_best_epoch(folder, tmp_path):
     assert found.loss == pytest.approx(best["ema_val_loss"], rel=1e-5)
 
 
+def test_the_weights_after_every_epoch_are_kept_where_they_are_asked_for(folder, tmp_path):
+    run = quick(folder, tmp_path / "run", keep_epochs=True)
+    files = trained.epoch_files(run.folder)
+    assert [trained.about(file)["epoch"]["epoch"] for file in files] == [line["epoch"] for line in run.history.epochs]
+    best = run.history.end["best_epoch"]
+    assert same(load_run(files[best]).state_dict(), run.net.state_dict())
+    assert not same(load_run(files[0]).state_dict(), load_run(files[-1]).state_dict())
+    with pytest.raises(trained.NotTrainedHere, match="--keep-epochs"):
+        trained.epoch_files(quick(folder, tmp_path / "other").folder)
+
+
 def test_head_only_leaves_the_body_as_it_was_to_the_last_bit_of_its_buffers(folder, tmp_path):
     torch.manual_seed(0)
     start = create_model("tiny", num_classes=7)

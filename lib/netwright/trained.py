@@ -16,6 +16,7 @@ from netwright.weights.catalogue import Preprocessing
 
 KEY = "netwright"  # of the metadata
 BEST = "best.safetensors"  # in the folder of a run
+EPOCHS = "epochs"  # a folder in it: the weights after every epoch, where they were asked for
 
 
 class NotTrainedHere(ValueError):
@@ -32,6 +33,19 @@ def write(path: Path, state: Mapping[str, Tensor], preprocessing: Preprocessing,
     said = {**about, "preprocessing": dataclasses.asdict(preprocessing)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     replace_bytes(path, save(tensors, {KEY: json.dumps(said, ensure_ascii=False)}))
+
+
+def epoch_file(epoch: int) -> str:
+    """Where a run keeps the weights after an epoch, counted from 0; in the order of the epochs when sorted."""
+    return f"{EPOCHS}/{epoch + 1:05d}.safetensors"
+
+
+def epoch_files(folder: str | Path) -> list[Path]:
+    """The weights after every epoch of a run, first to last. Raises NotTrainedHere where none were kept."""
+    found = sorted((Path(folder).expanduser() / EPOCHS).glob("*.safetensors"))
+    if not found:
+        raise NotTrainedHere(f"{folder} holds no weights of single epochs: train with --keep-epochs.")
+    return found
 
 
 def file_of(path: str | Path) -> Path:

@@ -45,6 +45,7 @@ def add(commands) -> None:
         ("--channels-last", "the memory format that is mostly quicker"),
         ("--checkpoint-gradients", "compute activations twice instead of keeping them: needs less memory"),
         ("--local-batchnorm", "let every device normalise by its own pictures only"),
+        ("--keep-epochs", "keep the weights after every epoch too, to look back through the training"),
         ("--tensorboard", "keep a log for TensorBoard beside log.jsonl"),
     ):
         verb.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)

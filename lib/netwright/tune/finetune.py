@@ -82,7 +82,8 @@ def finetune(
     again after its end, it returns at once. listeners: called with the history after each epoch, such as `LiveCurves().update`.
     Among ranks that `torchrun` has started, each calls it with the same arguments.
 
-    The folder holds log.jsonl, tensorboard/, last.checkpoint, best.safetensors (`load_run`) and report.html.
+    The folder holds log.jsonl, tensorboard/, last.checkpoint, best.safetensors (`load_run`), report.html and, where
+    they were asked for, epochs/.
     Raises FinetuneError, DataError, RecipeError, JournalError, CheckpointError and TrainingStopped.
     """
     asked = Options(data=str(data), model=model, recipe=recipe, **options)
@@ -125,6 +126,12 @@ def _train(asked: Options, recipe: Recipe, run: Run, journal: Journal, listeners
     about = {"model": asked.model, "class_names": list(data.class_names), "data": data.name, "recipe": recipe.name}
     about |= {"command": asked.command(), "seed": asked.seed}
     identity = _identity(asked, recipe) | {"classes": list(data.class_names)}
+
+    def keep(name: Callable[[dict], str], judged: nn.Module, line: dict) -> None:
+        path = run.folder / name(line)
+        path.parent.mkdir(exist_ok=True)
+        trained.write(path, judged.state_dict(), preprocessing_of(net), about | {"epoch": line})
+
     loop = Training(
         run.folder,
         step,
@@ -133,9 +140,8 @@ def _train(asked: Options, recipe: Recipe, run: Run, journal: Journal, listeners
         lambda judged: predict(judged, validation, **ask),
         journal=journal,
         start_line=_start_line(asked, recipe, data, net, step, batches, identity),
-        save_best=lambda best, line: trained.write(
-            run.folder / trained.BEST, best.state_dict(), preprocessing_of(net), about | {"epoch": line}
-        ),
+        save_best=partial(keep, lambda line: trained.BEST),
+        save_epoch=partial(keep, lambda line: trained.epoch_file(line["epoch"])) if asked.keep_epochs else None,
         identity=identity,
         checkpoint_minutes=asked.checkpoint_minutes,
         listeners=tuple(partial(_tell, listener, journal) for listener in listeners),

@@ -40,7 +40,8 @@ class Training:
 
     step: how a batch moves the net. batches: what this rank is shown, and open_loader: a data loader on them.
     validate: a net's answers on the validation split, the same on every rank. save_best: called on the first rank
-    with the net to be kept and its line of the log, whenever an epoch is the best so far. start_line: the fields of
+    with the net to be kept and its line of the log, whenever an epoch is the best so far. save_epoch: the same after
+    every epoch, before its checkpoint, if anybody wants them all. start_line: the fields of
     the log's first line. identity: plain data that a checkpoint has to agree on, or it is another training's.
     listeners: called after each epoch.
     """
@@ -58,10 +59,12 @@ class Training:
         save_best: Callable[[nn.Module, dict], None],
         identity: dict,
         checkpoint_minutes: float = 10.0,
+        save_epoch: Callable[[nn.Module, dict], None] | None = None,
         listeners: tuple[Callable[[], None], ...] = (),
     ):
         self.folder, self.step, self.batches = folder, step, batches
-        self.open_loader, self.validate, self.save_best = open_loader, validate, save_best
+        self.open_loader, self.validate = open_loader, validate
+        self.save_best, self.save_epoch = save_best, save_epoch
         self.journal, self.start_line, self.identity, self.listeners = journal, start_line, identity, listeners
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.done = 0  # optimiser steps
@@ -136,6 +139,8 @@ class Training:
             self.best = line
             if ranks().first:
                 self.save_best(judged, line)
+        if self.save_epoch and ranks().first:
+            self.save_epoch(judged, line)
         self.loss_sum = 0.0
         self.bad = dict(entry for part in gathered(list(self.bad.items())) for entry in part)
         self.journal.write("epoch", **line)

@@ -32,6 +32,7 @@ class Options:
     accumulate: in how many parts a batch is worked off, so that it fits into memory (BatchNorm then sees a part at a
     time). workers: processes that prepare pictures; None for as many as there are cores to spare. device: None for
     the best there is. checkpoint_minutes: a checkpoint also between epochs, whenever so many minutes have gone.
+    keep_epochs: keep the weights after every epoch too, to look back through the training (`views.Scrubber`).
     """
 
     data: str
@@ -57,6 +58,7 @@ class Options:
     channels_last: bool = _free(True)
     checkpoint_gradients: bool = _free(False)
     checkpoint_minutes: float = _free(10.0)
+    keep_epochs: bool = _free(False)
     tensorboard: bool = _free(True)
 
     def __post_init__(self):
