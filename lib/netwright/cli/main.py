@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from netwright import __version__
-from netwright.cli import evaluate, finetune, lessons, look, machine, published
+from netwright.cli import evaluate, explore, finetune, lessons, look, machine, published
 
 EXPECTED = (ValueError, KeyError, OSError, RuntimeError, NotImplementedError)
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"netwright {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of a failure")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for group in (machine, published, look, finetune, evaluate, lessons):
+    for group in (machine, published, look, explore, finetune, evaluate, lessons):
         group.add(commands)
     options = parser.parse_args(arguments)
     try:

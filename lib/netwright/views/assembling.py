@@ -73,6 +73,13 @@ def png(picture: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def jpeg(picture: Image.Image) -> str:
+    """The same in a fraction of the bytes, for pictures that are looked at and not measured."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
 def dumps(message: dict[str, Any]) -> str:
     """A message as JSON in which nothing can end a script element. Raises ValueError for infinities and NaN."""
     text = json.dumps(encode(message), ensure_ascii=False, allow_nan=False, separators=(",", ":"))

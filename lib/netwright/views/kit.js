@@ -281,6 +281,7 @@ function mount(view, model, el) {
     waiting = null;
     if (answer.error) words.textContent = answer.error;
     done(answer.error ? null : decode(answer));
+    setTimeout(() => { root.dataset.answers = answer.id; }); // once the view has drawn it
     if (next) { const { question, done: then } = next; next = null; send(question, then); }
   }
   model.on("change:answer", answered);
