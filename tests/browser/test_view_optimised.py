@@ -29,6 +29,4 @@ def test_a_channel_is_chosen_by_click_and_by_key_and_its_numbers_are_shown(page_
 def test_the_page_has_no_serious_fault_in_light_or_dark(page_of):
     for theme in ("light", "dark"):
         page = page_of(OptimisedFeatures("toy_resnet"), theme=theme)
-        page.wait_for_timeout(200)
-        page.screenshot(path=f"/tmp/shots/optimised_{theme}.png")
         assert serious_faults(page) == []
