@@ -51,9 +51,14 @@ function heat(canvas, values, rows, columns, scale, x = 0, y = 0, width = canvas
   const small = new OffscreenCanvas(columns, rows);
   const context = small.getContext("2d");
   const image = context.createImageData(columns, rows);
+  const table = MAPS[scale.map], reach = scale.high - scale.low;
   for (let i = 0; i < rows * columns; i++) {
-    const [r, g, b] = colour(values[i], scale);
-    image.data.set([r, g, b, 255], 4 * i);
+    const share = reach > 0 ? (values[i] - scale.low) / reach : 0.5; // as in `colour`, without an array a number
+    const at = 3 * Math.max(0, Math.min(255, Math.round(255 * share))), to = 4 * i;
+    image.data[to] = table[at];
+    image.data[to + 1] = table[at + 1];
+    image.data[to + 2] = table[at + 2];
+    image.data[to + 3] = 255;
   }
   context.putImageData(image, 0, 0);
   const target = canvas.getContext("2d");

@@ -43,7 +43,9 @@ class Identity:
         return self.error is None or self.error <= self.within
 
     def __str__(self) -> str:
-        return self.text if self.error is None else f"{self.text}, {self.error:.0e}"
+        if self.error is None:
+            return self.text
+        return f"{self.text}, {f'{self.error:.0e}' if self.error else 'exactly'}"
 
 
 def relative(found, expected) -> float:
