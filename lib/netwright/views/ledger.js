@@ -23,7 +23,9 @@ function view(ui) {
   const { data, choice } = ui;
   const columns = data.names.map((_, i) => columnOf(data, i));
   const asked = {}; // what the net answered when it was run again: key -> {change, top}
-  const begin = { column: 0, against: -1, way: 0, term: "0", also: -1, baseline: data.baselines.at(-1) === "dataset" ? "dataset" : "mean", scale: "layer", cell: null };
+  // Zero is nothing that the net has ever seen, but in the last block, whose map is averaged anyway, a mean changes nothing.
+  const baseline = data.baselines.includes("dataset") ? "dataset" : data.exact ? "zero" : "mean";
+  const begin = { column: 0, against: -1, way: 0, term: "0", also: -1, baseline, scale: "layer", cell: null };
   for (const [name, value] of Object.entries(begin)) choice[name] ??= value;
 
   // What is chosen, as numbers -------------------------------------------------------------------------------------
