@@ -1,9 +1,8 @@
 """What one picture does inside a net, and what the net would answer if something inside were different.
 
-Imports images, models and transforms.
+Imports twin, models and transforms.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from netwright.models import class_names, preprocessing_of, transform_for
+from netwright.probing.twin import random_twin, turned
 from netwright.transforms import Transform
 
 Edit = Callable[[Tensor, Tensor], Tensor]  # (what the module puts out, what went into it) -> what it is to put out
 HEAD = "head"  # the step after the last map: mean over space, then the classifier
-CALIBRATING = 8  # views of the picture that the normalisations of a random twin are measured on
 
 
 class ProbeError(ValueError):
@@ -94,10 +93,14 @@ class Probe:
     # What was seen ------------------------------------------------------------------------------------------------
 
     @cached_property
+    def transform(self) -> Transform:
+        """How a picture becomes an input of this net."""
+        return self._transform or Transform(preprocessing_of(self.net))
+
+    @cached_property
     def picture(self) -> Image.Image:
         """The picture as the net received it: resized and cut, its colours put back (8 bits)."""
-        transform = self._transform or Transform(preprocessing_of(self.net))
-        return transform.inverse(self.input[0])
+        return self.transform.inverse(self.input[0])
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -271,13 +274,17 @@ class Probe:
 
     # Others to compare with ---------------------------------------------------------------------------------------
 
-    def twin(self, seed: int = 0) -> "Probe":
+    def twin(self, seed: int = 0, others: Tensor | None = None) -> "Probe":
         """The same picture in a net of the same make with random weights: what the make alone does (Adebayo 2018).
 
-        Every part is initialised anew from `seed`. Its normalisations are then measured on eight views of the picture
-        (turned and mirrored), since those of a net that has seen nothing would let its signal grow from block to block.
+        Every part is initialised anew from `seed`, and its normalisations are measured on this picture, turned and
+        mirrored. others: inputs (n, channels, height, width) on which they are measured too, for a twin that is to be
+        shown more than one picture.
         """
-        return Probe(_random_twin(self.net, self.input, seed), self.input, transform=self._transform)
+        views = turned(self.input)
+        if others is not None:
+            views = torch.cat([self.input, others.to(self.input)])
+        return Probe(random_twin(self.net, views, seed), self.input, transform=self._transform)
 
 
 def _steps(net: nn.Module) -> tuple[str, ...]:
@@ -294,37 +301,6 @@ def _steps(net: nn.Module) -> tuple[str, ...]:
     )
     final = ("final_conv",) if not isinstance(parts.get("final_conv"), nn.Identity | None) else ()
     return ("stem", *blocks, *final, HEAD)
-
-
-@torch.no_grad()
-def _random_twin(net: nn.Module, picture: Tensor, seed: int) -> nn.Module:
-    twin = copy.deepcopy(net)
-    devices = [picture.device] if picture.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        for module in reversed(list(twin.modules())):  # the parts first: attention initialises its own projections
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-            else:  # a reader's own layer that does not say how it starts
-                for parameter in module.parameters(recurse=False):
-                    parameter.normal_(0, float(parameter.std(correction=0)) or 0.02)
-    turned = [torch.rot90(picture, k, (2, 3)) for k in range(4)] if picture.shape[2] == picture.shape[3] else [picture]
-    views = torch.cat([*turned, *(t.flip(3) for t in turned)])[:CALIBRATING]
-    norms = [m for m in twin.modules() if isinstance(m, nn.BatchNorm2d)]
-    twin.eval()
-    for norm in norms:
-        norm.momentum, kept = 1.0, norm.momentum
-        norm.train()
-        norm._kept = kept
-    if norms:
-        twin(views)
-    for norm in norms:
-        norm.momentum = norm.__dict__.pop("_kept")
-    return twin.eval()
 
 
 @contextmanager

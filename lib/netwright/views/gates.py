@@ -251,11 +251,10 @@ class Gates(View):
 
         Measured on turned views of one picture alone, the gates of any other picture would be out of all bounds.
         """
-        probe = self.probe.twin()
+        others = None
         if len(self.set.inputs) >= 4:
-            some = self.set.inputs[:: -(-len(self.set.inputs) // parts.BATCH)]
-            parts.measure_norms(probe.net, torch.cat([probe.input, some.to(probe.input)]))
-            probe = Probe(probe.net, probe.input)
+            others = self.set.inputs[:: -(-len(self.set.inputs) // parts.BATCH)]
+        probe = self.probe.twin(others=others)
         twin = Gates(probe, self.set)
         twin._of_twin = True
         return twin

@@ -250,16 +250,3 @@ def effect(probe: Probe, logits: Tensor) -> dict[str, Any]:
         "kept": len(set(five) & set(own)),
         "five": [[names[i], now[i].item()] for i in five],
     }
-
-
-@torch.no_grad()
-def measure_norms(net: nn.Module, inputs: Tensor) -> None:
-    """Measure the batch normalisations of a net anew, on inputs (n, 3, h, w). Changes the net's buffers."""
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    with evaluating(net):
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum, norm.training = 1.0, True
-        net(inputs.to(next(net.parameters())))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum, norm.training = momentum, False

@@ -58,7 +58,7 @@ def picture_set(probe: Probe, pictures=None, labels=None) -> PictureSet:
 
 def _given(probe: Probe, pictures, labels) -> PictureSet:
     if not isinstance(pictures, Tensor):
-        transform = Transform(preprocessing_of(probe.net))
+        transform = probe.transform
         pictures = torch.stack([transform(picture) for picture in pictures])
     count = len(pictures)
     if labels is not None and len(labels) != count:
@@ -74,7 +74,7 @@ def _given(probe: Probe, pictures, labels) -> PictureSet:
 
 def _toys(probe: Probe) -> PictureSet:
     """The first test pictures of every class."""
-    world, transform = ToyWorld("test"), Transform(preprocessing_of(probe.net))
+    world, transform = ToyWorld("test"), probe.transform
     every = world.labels()
     chosen = np.concatenate([np.flatnonzero(every == number)[:EACH] for number in range(len(world.classes))])
     batch = world.batch(chosen)

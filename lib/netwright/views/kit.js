@@ -3,7 +3,7 @@
 // A view is a function view(ui) that fills ui.body and returns { table, draw }:
 //   ui.data     what Python sent, arrays decoded (typed arrays that know their `shape`)
 //   ui.choice   what is chosen now, a plain object; ui.choose({head: 2}) changes it, tells Python and calls draw()
-//   ui.say(s)   what is seen now, in a sentence: read aloud, and shown under the view
+//   ui.say(s)   what is seen now, in a sentence: read aloud, and shown above the view
 //   ui.ask(q)   a promise of Python's answer, or null where there is no kernel (an exported page)
 //   table()     {caption, head: [...], rows: [[...], ...]} of what is shown now
 
@@ -255,8 +255,8 @@ function mount(view, model, el) {
   make(head, "strong", { class: "nw-title" }, payload.title);
   const badge = make(head, "span", { class: "nw-badge" });
   const tools = make(head, "span", { class: "nw-tools" });
+  const words = make(root, "p", { class: "nw-words", role: "status" }); // above, as a view may be taller than the screen
   const body = make(root, "div", { class: "nw-body" });
-  const words = make(root, "p", { class: "nw-words", role: "status" });
   const sheet = make(root, "div", { class: "nw-table", hidden: true, tabindex: 0, role: "region", "aria-label": `${payload.title}, as a table` });
   const choice = JSON.parse(model.get("choice") || "{}");
   let shown = payload, standing = null;
