@@ -1,6 +1,6 @@
 // A grid of made pictures, one a channel; the chosen one large, beside the real pictures that excite its channel most.
 function view(ui) {
-  const { data } = ui, side = data.side, BIG = 256;
+  const { data } = ui, side = data.side, BIG = 200;
   const channels = data.channels.shape[1];
   const sheets = {};
   const row = make(ui.body, "div", { class: "nw-row" });

@@ -98,22 +98,24 @@ class OptimisedFeatures(View):
         )
 
     def figure(self) -> Picture:
-        data = self.data
-        places, shown = len(data["places"]), data["channels"].shape[1]
-        figure, axes = figures.subplots(2 * places, shown, figsize=(9.0, 2.1 * places))
-        real = self._real()
+        """The first four channels of every block: what was made, and to its right the real one that excites most."""
+        data, real, shown = self.data, self._real(), 4
+        places = len(data["places"])
+        figure, axes = figures.subplots(places, 2 * shown, figsize=(9.0, 1.45 * places))
         for row, place in enumerate(data["places"]):
-            for column in range(shown):
-                made, found = axes[2 * row][column], axes[2 * row + 1][column]
-                made.imshow(data["optimised"][row, column])
-                found.imshow(real[data["best"][row, column, 0]])
-                made.set_title(f"channel {data['channels'][row, column]}", fontsize=9)
-                for axis, value in ((made, data["excited"]), (found, data["best_excited"][..., 0])):
-                    axis.set_xlabel(f"{value[row, column]:.2g}", fontsize=9, labelpad=1)
+            for channel in range(shown):
+                made, found = axes[row][2 * channel : 2 * channel + 2]
+                made.imshow(data["optimised"][row, channel])
+                found.imshow(real[data["best"][row, channel, 0]])
+                made.set_title(f"channel {data['channels'][row, channel]}", fontsize=9, loc="left")
+                for axis, what, value in (
+                    (made, "made", data["excited"]),
+                    (found, "real", data["best_excited"][..., 0]),
+                ):
+                    axis.set_xlabel(f"{what} {value[row, channel]:.2g}", fontsize=9, labelpad=2)
                     axis.set_xticks([])
                     axis.set_yticks([])
-            axes[2 * row][0].set_ylabel(f"{place}\nmade", fontsize=9)
-            axes[2 * row + 1][0].set_ylabel("best real", fontsize=9)
+            axes[row][0].set_ylabel(place, fontsize=9)
         return figures.show(figure, self.alt)
 
     def payload(self) -> dict[str, Any]:

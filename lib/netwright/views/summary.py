@@ -22,6 +22,7 @@ from netwright.views.ledger import Ledger
 from netwright.views.view import NotInThisNet
 
 DIGITS = 6
+FEW = 3  # digits of what is only looked at
 
 
 def summarise(probe: Probe, target: int | str) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def summarise(probe: Probe, target: int | str) -> dict[str, Any]:
         "probability": _short(probabilities[target]),
         "top": [[probe.class_names[i], _short(probabilities[i])] for i in probe.top(3)],
         "class_map": _short(torch.as_tensor(view.maps[target])),
-        "energy": {name: _short(probe[name][0].float().square().mean(0).sqrt()) for name in stages},
+        "energy": {name: _short(probe[name][0].float().square().mean(0).sqrt(), FEW) for name in stages},
         "measures": {name: _short(value) for name, value in _measures(probe, target)},
     }
 
@@ -72,9 +73,9 @@ def _measures(probe: Probe, target: int):
     yield f"{ledger.block}: terms that carry the logit, of {len(values)}", values.sum() ** 2 / values.square().sum()
 
 
-def _short(value) -> Any:
+def _short(value, digits: int = DIGITS) -> Any:
     """Numbers as plain data, rounded to what can be seen."""
     array = torch.as_tensor(value).detach().cpu().double()
     if array.ndim == 0:
-        return float(f"{array.item():.{DIGITS}g}")
-    return [_short(row) for row in array]
+        return float(f"{array.item():.{digits}g}")
+    return [_short(row, digits) for row in array]
