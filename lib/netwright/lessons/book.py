@@ -11,6 +11,8 @@ BOOK = {
     "05_resnest": "resnest",
     "06_local_attention": "halo",
     "07_halonet": "halonet",
+    "08_features": "features",
+    "09_attention": "attention",
     "10_finetune": "finetune",
     "11_evaluate": "evaluate",
 }

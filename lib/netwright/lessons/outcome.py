@@ -61,7 +61,7 @@ class Outcome:
             page += (
                 f"<details><summary>What it printed meanwhile</summary><pre>{html.escape(self.printed)}</pre></details>"
             )
-        return {"text/html": _card(page, COLOURS[self.status]), "text/plain": str(self)}
+        return {"text/html": card(page, COLOURS[self.status]), "text/plain": str(self)}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Progress:
         )
 
     def __str__(self) -> str:
-        return "\n".join([self.sentence, *(f"  {row.exercise:24}{row.status}" for row in self.rows)])
+        return "\n".join([self.sentence, *(f"  {row.exercise:26}{row.status}" for row in self.rows)])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         heads = ("exercise", "minutes (estimated)", "difficulty", "last outcome", "checks", "numbers compared")
@@ -161,5 +161,5 @@ def table(heads: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _card(inside: str, colour: str) -> str:
+def card(inside: str, colour: str) -> str:
     return f"<div style='border-left: 6px solid {colour}; padding: 2px 12px; margin: 4px 0'>{inside}</div>"
