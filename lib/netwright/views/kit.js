@@ -195,13 +195,21 @@ function bars(parent, { label, unit, onPick, sortable = true, tall = false }) {
   return { draw, set chosen(key) { chosen = key; mark(); }, element: list };
 }
 
+/** Round numbers from low to high, four or so. */
+function ticks(low, high) {
+  const rough = (high - low) / 4 || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 2.5, 5, 10].find((times) => times * power >= rough * 0.999);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) => (first + i) * step);
+}
+
 /**
  * Lines over a shared x. series: [{name, x, y, low?, high?, dash?}]; colours and dashes tell them apart.
  * Drawn as SVG with its description; axis labels in words.
  */
 function lines(parent, series, { width = 420, height = 240, x = "", y = "", label = "", low = null, high = null, mark = null } = {}) {
   const NS = "http://www.w3.org/2000/svg";
-  const chart = make(parent, "div", { class: "nw-chart" });
+  const chart = make(parent, "div", { class: "nw-chart", style: `max-width: min(100%, ${width}px)` });
   const svg = document.createElementNS(NS, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("width", width);
@@ -220,12 +228,11 @@ function lines(parent, series, { width = 420, height = 240, x = "", y = "", labe
     if (text) element.textContent = text;
     svg.append(element);
   };
-  for (let i = 0; i <= 4; i++) {
-    const v = yl + ((yh - yl) * i) / 4, u = x0 + ((x1 - x0) * i) / 4;
+  for (const v of ticks(yl, yh)) {
     add("line", { x1: left, x2: width - right, y1: py(v), y2: py(v), class: "nw-grid" });
     add("text", { x: left - 6, y: py(v) + 4, "text-anchor": "end" }, number(v));
-    add("text", { x: px(u), y: height - bottom + 16, "text-anchor": "middle" }, number(u));
   }
+  for (const u of ticks(x0, x1)) add("text", { x: px(u), y: height - bottom + 16, "text-anchor": "middle" }, number(u));
   add("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, x);
   add("text", { x: 12, y: height / 2, transform: `rotate(-90 12 ${height / 2})`, "text-anchor": "middle" }, y);
   series.forEach((s, i) => {

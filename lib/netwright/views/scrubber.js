@@ -23,12 +23,12 @@ function view(ui) {
   });
   play.hidden = ui.still;
 
-  const shown = make(ui.body, "div", { class: "nw-row" });
+  const shown = make(ui.body, "div", { class: "nw-columns" });
   const cell = make(shown, "span", { class: "nw-cell" });
   make(cell, "img", { src: data.picture, width: SIDE, height: SIDE, alt: `The picture: ${data.target}`, style: "image-rendering: pixelated" });
   make(cell, "p", {}, "the picture");
   const maps = ["class map", ...stages].map((name) => {
-    const box = make(shown, "span", { class: "nw-cell" });
+    const box = make(shown, "span", { class: "nw-cell", style: `width: ${SIDE}px` });
     return { name, canvas: picture(box, SIDE, SIDE, name), words: make(box, "p") };
   });
   const charts = make(ui.body, "div", { class: "nw-columns" });
@@ -52,11 +52,11 @@ function view(ui) {
     lines(charts, [
       { name: `probability of “${data.target}”`, x, y: epochs.map((e) => e.probability) },
       { name: "accuracy on the validation split", x, y: epochs.map((e) => e.top1), dash: [6, 3] },
-    ], { x: "epoch", y: "share", low: 0, high: 1, mark: it.epoch, width: 480, label: "The answer over the epochs" });
+    ], { x: "epoch", y: "share", low: 0, high: 1, mark: it.epoch, width: 500, label: "The answer over the epochs" });
     for (const names of [groups.inside, groups.terms]) {
       if (!names.length) continue;
       lines(charts, names.map((name, i) => ({ name, x, y: epochs.map((e) => e.measures[name]), dash: i >= CYCLE.length ? [6, 3] : undefined })),
-        { x: "epoch", low: 0, mark: it.epoch, width: 480, label: `${names.join("; ")} over the epochs` });
+        { x: "epoch", low: 0, mark: it.epoch, width: 500, label: `${names.join("; ")} over the epochs` });
     }
     const inside = groups.inside.slice(0, 3).map((name) => `${name} ${number(it.measures[name], 2)} (random twin ${number(data.twin.measures[name], 2)})`);
     ui.say(`Epoch ${it.epoch}: ${percent(it.probability, 1)} for “${data.target}”, accuracy ${percent(it.top1, 1)}. ${inside.join("; ")}.`);
