@@ -257,7 +257,9 @@ function lines(parent, series, { width = 420, height = 240, x = "", y = "", labe
 /** Stand a view in `el`: its title and badge, the switch to random weights, the view, its words, its table. */
 function mount(view, model, el) {
   const payload = decode(JSON.parse(model.get("payload")));
-  const root = make(el, "section", { class: "nw-view", "aria-label": payload.title });
+  const root = make(el, "section", { class: "nw-view", "aria-label": payload.title, "data-lm-suppress-shortcuts": "true" });
+  // A notebook has keys of its own, and would take the arrows away from a slider.
+  root.addEventListener("keydown", (event) => { if (!event.ctrlKey && !event.metaKey) event.stopPropagation(); });
   const head = make(root, "div", { class: "nw-head" });
   make(head, "strong", { class: "nw-title" }, payload.title);
   const badge = make(head, "span", { class: "nw-badge" });
