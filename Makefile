@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts/python.exe,$(VENV)/bin/python)
 READY := $(VENV)/.ready
 
-.PHONY: help lab test notebooks editions bench toys clean
+.PHONY: help lab test notebooks editions bench toys records clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -28,9 +28,16 @@ editions: $(READY)  ## For a course: student, solution, instructor, slides, nbgr
 bench: $(READY)  ## Measure speed side by side with timm (flags: BENCH_FLAGS=--quick)
 	$(PY) tests/bench.py $(BENCH_FLAGS)
 	$(PY) tests/bench_training.py $(BENCH_FLAGS)
+	$(PY) tests/bench_views.py $(BENCH_FLAGS)
 
 toys: $(READY)  ## Train the toy nets anew, five seeds each: hours (flags: TOY_FLAGS="--runs FOLDER")
 	$(PY) tests/make_toy_nets.py $(TOY_FLAGS)
+
+records: $(READY)  ## Make anew what the views show of the toy nets: grades, optimised pictures, trainings, screenshots
+	$(PY) tests/make_league.py
+	$(PY) tests/make_optimised.py
+	$(PY) tests/make_trainings.py runs/toys
+	$(PY) tests/make_screenshots.py
 
 clean:  ## Remove .venv and what the tools leave behind; workbook/ and notebooks/ stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -12,7 +12,7 @@ _CLOCK = """([view, what]) => {
       watched.disconnect();
       requestAnimationFrame(() => {
         const channel = new MessageChannel();  // its message comes after the frame is painted
-        channel.port1.onmessage = () => done(performance.now() - start);
+        channel.port1.onmessage = () => done(start ? performance.now() - start : null);
         channel.port2.postMessage(null);
       });
     });
@@ -26,7 +26,8 @@ _CLOCK = """([view, what]) => {
 def clocked(page, view, what: str, act) -> float | None:
     """Milliseconds from what `act()` does to `view`, a locator, to the frame that shows the change of `what`.
 
-    None where nothing changed within three seconds: the kernel is not asked for what the page has already.
+    None where nothing changed within three seconds, as the kernel is not asked for what the page has already, and where
+    the change was that of something done before.
     """
     page.evaluate(_CLOCK, [view.element_handle(), what])
     act()

@@ -37,6 +37,22 @@ TOYS = {
 }
 
 
+# Full-size nets with seeded weights: how long things take does not depend on what the weights have learnt.
+FULL_IMPORTS = f"""{IMPORTS}
+from netwright.probing.golden import golden_picture, golden_state
+
+def full(name):
+    net = nw.create_model(name)
+    net.load_state_dict(golden_state(name))
+    return nw.probe(net.eval(), golden_picture())
+"""
+FULL = {
+    "receptive": 'views.ReceptiveField(full("resnext50_32x4d"))',
+    "gates": 'views.Gates(full("resnest50d"))',
+    "halo": 'views.HaloExplorer(full("halonet50ts"))',
+}
+
+
 def notebook_of(cells: list[str]):
     """An unexecuted notebook with these cells."""
     code = [nbformat.v4.new_code_cell(cell) for cell in cells]

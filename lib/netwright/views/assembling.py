@@ -138,38 +138,18 @@ def page(title: str, views: list[tuple[str, dict[str, Any]]], *, lead: str = "")
         for name, message in views
     )
     places = "\n".join("<div class='nw-place'></div>" for _ in views)
-    lead = f"<p>{html.escape(lead)}</p>" if lead else ""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>
-{styles()}
-{_read("page.css")}
-</style>
-</head>
-<body class="nw-page">
-<main>
-<h1>{html.escape(title)}</h1>
-{lead}
-{places}
-</main>
-{stored}
-<script type="module">
-{common()}
-const views = {{}};
-{rooms}
-{_read("page.js")}
-</script>
-</body>
-</html>
-"""
+    script = "\n".join([common(), "const views = {};", rooms, _read("page.js")])
+    lead = f"<p>{html.escape(lead)}</p>\n" if lead else ""
+    return _document(title, f"{lead}{places}", f'{stored}\n<script type="module">\n{script}\n</script>')
 
 
 def still_page(title: str, badge: dict[str, str], picture: Picture) -> str:
     """A page of a view that is a picture."""
+    still = f"{badge_html(badge)}\n{picture._repr_mimebundle_()['text/html']}"
+    return _document(title, f'<section class="nw-view" aria-label="{html.escape(title, quote=True)}">{still}</section>')
+
+
+def _document(title: str, inside: str, behind: str = "") -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -184,10 +164,9 @@ def still_page(title: str, badge: dict[str, str], picture: Picture) -> str:
 <body class="nw-page">
 <main>
 <h1>{html.escape(title)}</h1>
-<section class="nw-view" aria-label="{html.escape(title, quote=True)}">{badge_html(badge)}
-{picture._repr_mimebundle_()["text/html"]}
-</section>
+{inside}
 </main>
+{behind}
 </body>
 </html>
 """

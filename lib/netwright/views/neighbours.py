@@ -200,10 +200,10 @@ class Neighbours(View):
             axis.plot(*points[[query, number]].T, color="#0072b2", linewidth=0.8)
         axis.scatter(*points[query], s=45, c="#d55e00", zorder=3)
         axis.set_title(
-            f"the first two principal components keep\n{data['kept_variance']:.0%} of the variance, "
+            f"two principal components keep\n{data['kept_variance']:.0%} of the variance,\n"
             f"{data['kept_neighbours']:.0%} of the neighbours",
-            fontsize=10, loc="left",
-        )  # fmt: skip
+            fontsize=10,
+        )
         axis.set_xlabel(f"lines: the query's true {self.k} nearest", fontsize=10)
         axis.tick_params(labelsize=9)
         return figures.show(figure, self.alt)
