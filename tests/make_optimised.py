@@ -18,7 +18,7 @@ from netwright.models import create_model, transform_for
 from netwright.nets.toy import CONFIGS
 from netwright.probing.capture import probe
 from netwright.toys import ToyWorld
-from netwright.views.optimised import RECORD, SIDE, SPLIT, as_inputs, pictures_file
+from netwright.views.pictures.optimised import RECORD, SIDE, SPLIT, as_inputs, pictures_file
 
 PLACES = ("stages.0.1", "stages.1.1", "stages.2.1", "stages.3.0")
 CHANNELS, PICTURES, STEPS, SEED = 8, 400, 160, 0

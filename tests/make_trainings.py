@@ -19,8 +19,8 @@ from netwright.nets.toy import CONFIGS
 from netwright.probing.capture import Probe
 from netwright.toys import ToyWorld
 from netwright.tune.finetune import finetune
-from netwright.views.scrubber import RECORD, of_epoch
-from netwright.views.summary import summarise
+from netwright.views.training.scrubber import RECORD, of_epoch
+from netwright.views.training.summary import summarise
 
 HOW = {"recipe": "toy", "weights": "none", "seed": 0, "precision": "bf16", "length": 4000, "epochs": 20}
 SPLIT, PICTURE = "test", 3

@@ -30,11 +30,11 @@ from netwright.lessons.splat.gating import rsoftmax, untransposed
 from netwright.nets.halonet import halo_attention
 from netwright.probing.capture import hooks_in, probe
 from netwright.toys import ToyWorld
-from netwright.views import gates_parts
-from netwright.views.gates import Gates
-from netwright.views.halo import HaloExplorer
-from netwright.views.halo_tables import RelativeTables
-from netwright.views.ledger import Ledger
+from netwright.views.gates import parts as gates_parts
+from netwright.views.gates.gates import Gates
+from netwright.views.halo.explorer import HaloExplorer
+from netwright.views.halo.tables import RelativeTables
+from netwright.views.ledger.ledger import Ledger
 from netwright.views.view import CheckFailed
 
 CHECKS = {each.id.removeprefix("attention."): each for each in attention.CHECKS}
@@ -698,7 +698,7 @@ def test_one_group_out_is_what_the_ledger_view_finds_by_running_again():
     net = experiments.toy_net("toy_resnext")
     inputs, _ = experiments.toy_inputs(net, 6)
     found = experiments._one_group(net, inputs)  # (groups, n, classes)
-    from netwright.views.ledger import mean_sources
+    from netwright.views.ledger.ledger import mean_sources
 
     probes = [probe(net, one[None]) for one in inputs]
     view = Ledger(probes[2], dataset_mean=mean_sources(probes))
@@ -743,7 +743,7 @@ def test_two_heads_look_sharply_and_are_not_the_ones_that_count_most(halonet):
 
 
 def test_the_last_block_adds_little_to_the_logit_and_the_largest_group_is_missed_by_less_than_it_adds():
-    from netwright.views.ledger import mean_sources
+    from netwright.views.ledger.ledger import mean_sources
 
     net = experiments.toy_net("toy_resnext")
     looked = experiments.toy_probe(net, 5)

@@ -14,7 +14,7 @@ from netwright.nets.halonet import HaloAttention
 from netwright.nets.hybrids import BotAttention, LambdaLayer
 from netwright.nets.zoo import ALL, CONFIGS, TOYS, build
 from netwright.probing.capture import hooks_in
-from netwright.views.architecture import Architecture
+from netwright.views.architecture.architecture import Architecture
 from netwright.views.view import CheckFailed, NotInThisNet
 from netwright.weights.catalogue import default_for
 from peers import timm

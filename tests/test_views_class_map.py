@@ -8,10 +8,10 @@ import netwright as nw
 from netwright.models import preprocessing_of
 from netwright.probing.capture import ProbeError, hooks_in
 from netwright.probing.golden import golden_picture, golden_state
-from netwright.views import class_map
-from netwright.views.assembling import Half
-from netwright.views.class_map import ClassMap
-from netwright.views.places import find_head, stage_places
+from netwright.views.frame.assembling import Half
+from netwright.views.maps import class_map
+from netwright.views.maps.class_map import ClassMap
+from netwright.views.maps.places import find_head, stage_places
 from netwright.views.view import CheckFailed, NotInThisNet
 from peers import timm, torchvision
 

@@ -12,11 +12,13 @@ from netwright.lessons.splat.attending import SplitAttention as ReadersSplitAtte
 from netwright.nets.resnest import SplitAttention
 from netwright.probing.capture import hooks_in
 from netwright.probing.golden import golden_picture, golden_state
-from netwright.views import assembling, gate_paths, gates_know
-from netwright.views import gates_parts as parts
-from netwright.views.gate_paths import GatePaths, local_box
-from netwright.views.gates import Gates
-from netwright.views.splits import SplitBrowser
+from netwright.views.frame import assembling
+from netwright.views.gates import knowing as gates_know
+from netwright.views.gates import parts
+from netwright.views.gates import paths as gate_paths
+from netwright.views.gates.gates import Gates
+from netwright.views.gates.paths import GatePaths, local_box
+from netwright.views.gates.splits import SplitBrowser
 from netwright.views.view import CheckFailed, NotInThisNet
 
 FULL = {"resnest50d": (2, 1), "resnest50d_1s4x24d": (1, 4), "resnest50d_4s2x40d": (4, 2)}
@@ -38,7 +40,7 @@ class Readers(nn.Module):
 
 @pytest.fixture(scope="module")
 def toy():
-    return nw.create_model("toy_resnest", pretrained=True)
+    return nw.create_model("toy_resnest", pretrained=True).eval()
 
 
 @pytest.fixture(scope="module")

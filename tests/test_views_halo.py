@@ -14,10 +14,12 @@ from netwright.nets.config import Halo
 from netwright.nets.halonet import HaloAttention
 from netwright.probing.capture import hooks_in
 from netwright.probing.golden import golden_picture, golden_state
-from netwright.views import assembling, halo_ablations, halo_page
-from netwright.views import halo_parts as parts
-from netwright.views.halo import MODES, HaloExplorer
-from netwright.views.halo_tables import RelativeTables
+from netwright.views.frame import assembling
+from netwright.views.halo import ablations as halo_ablations
+from netwright.views.halo import page as halo_page
+from netwright.views.halo import parts
+from netwright.views.halo.explorer import MODES, HaloExplorer
+from netwright.views.halo.tables import RelativeTables
 from netwright.views.view import CheckFailed, NotInThisNet
 from peers import timm
 

@@ -15,10 +15,18 @@ from netwright.nets import resnest
 from netwright.nets.config import Block, EfficientChannelAttention, NetConfig, Split, SqueezeExcite, Stage, Stem
 from netwright.probing.capture import ProbeError, hooks_in, probe
 from netwright.probing.golden import golden_state
-from netwright.views import groups as groups_room
-from netwright.views import ledger_parts, ledger_sum, ledger_terms
-from netwright.views.groups import GroupStructure, against_random_cuts, along_leading_direction, likeness, participation
-from netwright.views.ledger import Ledger, mean_sources
+from netwright.views.ledger import groups as groups_room
+from netwright.views.ledger import parts as ledger_parts
+from netwright.views.ledger import summing as ledger_sum
+from netwright.views.ledger import terms as ledger_terms
+from netwright.views.ledger.groups import (
+    GroupStructure,
+    against_random_cuts,
+    along_leading_direction,
+    likeness,
+    participation,
+)
+from netwright.views.ledger.ledger import Ledger, mean_sources
 from netwright.views.view import CheckFailed, NotInThisNet
 
 TOYS = ("toy_resnet", "toy_resnext", "toy_resnest", "toy_halonet")

@@ -11,9 +11,9 @@ import netwright as nw
 from netwright.models import preprocessing_of
 from netwright.probing.capture import hooks_in
 from netwright.probing.golden import golden_state
-from netwright.views import neighbours
-from netwright.views.nearest import agreement, chance, nearest, principal
-from netwright.views.neighbours import Neighbours, toy_indices
+from netwright.views.pictures import neighbours
+from netwright.views.pictures.nearest import agreement, chance, nearest, principal
+from netwright.views.pictures.neighbours import Neighbours, toy_indices
 from netwright.views.view import CheckFailed, NotInThisNet
 from peers import timm
 

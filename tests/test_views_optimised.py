@@ -12,7 +12,7 @@ from netwright import paths
 from netwright.explain.optimising import excitement, optimise
 from netwright.nets.toy import CONFIGS
 from netwright.probing.capture import hooks_in
-from netwright.views.optimised import RECORD, OptimisedFeatures
+from netwright.views.pictures.optimised import RECORD, OptimisedFeatures
 from netwright.views.view import CheckFailed, NotInThisNet
 
 NAMES = list(CONFIGS)

@@ -12,10 +12,10 @@ import netwright as nw
 from netwright.models import preprocessing_of
 from netwright.probing.capture import ProbeError, hooked, hooks_in
 from netwright.probing.golden import golden_picture, golden_state
-from netwright.views import receptive
-from netwright.views.receptive import LOCAL, WHOLE, ReceptiveField
-from netwright.views.receptive_box import EXACT, GLOBAL, UPPER_BOUND, boxes, window
-from netwright.views.receptive_figure import contour, edges
+from netwright.views.receptive import field as receptive
+from netwright.views.receptive.box import EXACT, GLOBAL, UPPER_BOUND, boxes, window
+from netwright.views.receptive.field import LOCAL, WHOLE, ReceptiveField
+from netwright.views.receptive.figure import contour, edges
 from netwright.views.view import CheckFailed, NotInThisNet
 from peers import timm, torchvision
 

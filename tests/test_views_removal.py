@@ -15,10 +15,10 @@ from netwright.nets.zoo import TOYS
 from netwright.probing.capture import Probe, hooks_in
 from netwright.probing.golden import golden_picture, golden_state
 from netwright.toys import ToyWorld
-from netwright.views import removal as view_module
-from netwright.views.assembling import dumps
-from netwright.views.league import League
-from netwright.views.removal import Removal
+from netwright.views.explained import removal as view_module
+from netwright.views.explained.league import League
+from netwright.views.explained.removal import Removal
+from netwright.views.frame.assembling import dumps
 from netwright.views.view import CheckFailed, NotInThisNet
 
 WORLD = ToyWorld("test")

@@ -12,9 +12,9 @@ from netwright.nets.toy import CONFIGS
 from netwright.probing.capture import hooks_in
 from netwright.trained import NotTrainedHere
 from netwright.tune.finetune import finetune
-from netwright.views.halo import HaloExplorer
-from netwright.views.scrubber import RECORD, Scrubber
-from netwright.views.summary import summarise
+from netwright.views.halo.explorer import HaloExplorer
+from netwright.views.training.scrubber import RECORD, Scrubber
+from netwright.views.training.summary import summarise
 from netwright.views.view import CheckFailed, NotInThisNet
 from tiny_training import tiny_net, write_folder
 

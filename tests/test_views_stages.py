@@ -11,10 +11,11 @@ import netwright as nw
 from netwright.nets.zoo import TOYS
 from netwright.probing.capture import hooks_in
 from netwright.probing.golden import golden_picture, golden_state
-from netwright.views import assembling, stage_maps, stages
-from netwright.views.side_by_side import SideBySide
-from netwright.views.stage_maps import Grouping
-from netwright.views.stages import StageBrowser
+from netwright.views.frame import assembling
+from netwright.views.maps import stage_maps, stages
+from netwright.views.maps.side_by_side import SideBySide
+from netwright.views.maps.stage_maps import Grouping
+from netwright.views.maps.stages import StageBrowser
 from netwright.views.view import CheckFailed, NotInThisNet
 from peers import timm
 

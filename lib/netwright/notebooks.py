@@ -21,7 +21,7 @@ MOST_SECONDS = 90
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
-_PAGE = 'class="nw-frame"'  # the page of a view, see views.assembling
+_PAGE = 'class="nw-frame"'  # the page of a view, see views.frame.assembling
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

@@ -4,7 +4,7 @@ import pytest
 
 from conftest import serious_faults
 from netwright.nets.zoo import build
-from netwright.views.architecture import Architecture
+from netwright.views.architecture.architecture import Architecture
 
 
 @pytest.fixture(scope="module")

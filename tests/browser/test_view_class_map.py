@@ -5,7 +5,7 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views.class_map import ClassMap
+from netwright.views.maps.class_map import ClassMap
 
 MINUS = "\N{MINUS SIGN}"
 

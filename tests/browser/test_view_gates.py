@@ -7,10 +7,10 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views import assembling
-from netwright.views.gate_paths import GatePaths
-from netwright.views.gates import Gates
-from netwright.views.splits import SplitBrowser
+from netwright.views.frame import assembling
+from netwright.views.gates.gates import Gates
+from netwright.views.gates.paths import GatePaths
+from netwright.views.gates.splits import SplitBrowser
 
 
 @pytest.fixture(scope="module")

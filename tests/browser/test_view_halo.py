@@ -8,8 +8,8 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views import assembling
-from netwright.views.halo import HaloExplorer
+from netwright.views.frame import assembling
+from netwright.views.halo.explorer import HaloExplorer
 
 FIRST, SECOND = "stages.1.0.middle.attention", "stages.2.0.middle.attention"
 

@@ -8,9 +8,9 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views import assembling
-from netwright.views.groups import GroupStructure
-from netwright.views.ledger import Ledger
+from netwright.views.frame import assembling
+from netwright.views.ledger.groups import GroupStructure
+from netwright.views.ledger.ledger import Ledger
 
 
 @cache
@@ -141,7 +141,6 @@ def test_with_a_kernel_any_class_can_be_named_and_knock_outs_are_made_when_a_ter
     page = page_of(html)
     page.expose_function("kernel", kernel)
     page.get_by_role("group", name="Terms of the sum").get_by_role("button", name="group 6").click()
-    page.get_by_text("run again").last.wait_for()
     page.wait_for_function("document.querySelector('.nw-words').innerText.includes('run again')")
     change = float(ledger.rerun()[0, 6])
     assert f"Group 6 gives {shown(float(ledger.data['ways'][0]['terms'][0, 6]))}" in words(page)
@@ -198,6 +197,7 @@ def test_groups_show_their_likeness_their_directions_and_their_wires(page_of):
     assert words(page).startswith(f"Group 5 and group 2: likeness {shown(float(data['cka'][5, 2]), signed=False)}.")
 
     mask = page.locator("canvas.nw-pick").nth(1)
+    mask.scroll_into_view_if_needed()
     box = mask.bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + box["height"] * 40.5 / 128)
     assert "Output 40 reads inputs 32 to 47" in words(page)

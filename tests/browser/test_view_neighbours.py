@@ -4,7 +4,7 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views.neighbours import COLUMNS, Neighbours
+from netwright.views.pictures.neighbours import COLUMNS, Neighbours
 
 
 @pytest.fixture(scope="module")

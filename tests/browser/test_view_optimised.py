@@ -1,7 +1,7 @@
 """The page of the optimised pictures: the numbers that it shows are those of the record."""
 
 from conftest import serious_faults
-from netwright.views.optimised import OptimisedFeatures
+from netwright.views.pictures.optimised import OptimisedFeatures
 
 
 def short(x: float, digits: int = 3) -> str:

@@ -6,8 +6,8 @@ import pytest
 
 import netwright as nw
 from conftest import serious_faults
-from netwright.views import assembling
-from netwright.views.receptive import LOCAL, WHOLE, ReceptiveField, spread
+from netwright.views.frame import assembling
+from netwright.views.receptive.field import LOCAL, WHOLE, ReceptiveField, spread
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from netwright.explain import league
 from netwright.models import create_model
 from netwright.probing.capture import Probe
 from netwright.toys import ToyWorld
-from netwright.views.league import League
-from netwright.views.removal import Removal
+from netwright.views.explained.league import League
+from netwright.views.explained.removal import Removal
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The page of a training: the slider moves through its epochs, and the numbers are those of the record."""
 
 from conftest import serious_faults
-from netwright.views.scrubber import Scrubber
+from netwright.views.training.scrubber import Scrubber
 
 
 def test_the_slider_moves_through_the_epochs_and_the_table_holds_them_all(page_of):

@@ -11,9 +11,9 @@ from torch import nn
 import netwright as nw
 from conftest import serious_faults
 from netwright.nets.zoo import TOYS
-from netwright.views import assembling
-from netwright.views.side_by_side import SideBySide
-from netwright.views.stages import StageBrowser
+from netwright.views.frame import assembling
+from netwright.views.maps.side_by_side import SideBySide
+from netwright.views.maps.stages import StageBrowser
 
 
 def toy(name: str):

@@ -3,27 +3,28 @@
     with nw.probe(net, "photo.jpg") as p:
         views.ClassMap(p, "tabby").check()
 
-view is what they share, assembling makes pages of them, and live connects them with the kernel. Imports explain,
-probing, toys, models and figures; lessons, notebooks and the command line stand above.
+view.py is what they share; frame/ makes pages of them and connects them with the kernel; every other folder is a kind of
+view, its arithmetic, its picture and its ES module. Imports explain, probing, toys, models and figures; lessons, notebooks
+and the command line stand above.
 """
 
-from netwright.views.architecture import Architecture
-from netwright.views.class_map import ClassMap
-from netwright.views.gate_paths import GatePaths
-from netwright.views.gates import Gates
-from netwright.views.groups import GroupStructure
-from netwright.views.halo import HaloExplorer
-from netwright.views.halo_tables import RelativeTables
-from netwright.views.league import League
-from netwright.views.ledger import Ledger
-from netwright.views.neighbours import Neighbours
-from netwright.views.optimised import OptimisedFeatures
-from netwright.views.receptive import ReceptiveField
-from netwright.views.removal import Removal
-from netwright.views.scrubber import Scrubber
-from netwright.views.side_by_side import SideBySide
-from netwright.views.splits import SplitBrowser
-from netwright.views.stages import StageBrowser
+from netwright.views.architecture.architecture import Architecture
+from netwright.views.explained.league import League
+from netwright.views.explained.removal import Removal
+from netwright.views.gates.gates import Gates
+from netwright.views.gates.paths import GatePaths
+from netwright.views.gates.splits import SplitBrowser
+from netwright.views.halo.explorer import HaloExplorer
+from netwright.views.halo.tables import RelativeTables
+from netwright.views.ledger.groups import GroupStructure
+from netwright.views.ledger.ledger import Ledger
+from netwright.views.maps.class_map import ClassMap
+from netwright.views.maps.side_by_side import SideBySide
+from netwright.views.maps.stages import StageBrowser
+from netwright.views.pictures.neighbours import Neighbours
+from netwright.views.pictures.optimised import OptimisedFeatures
+from netwright.views.receptive.field import ReceptiveField
+from netwright.views.training.scrubber import Scrubber
 from netwright.views.view import CheckFailed, Identity, NotInThisNet, View
 
 __all__ = [

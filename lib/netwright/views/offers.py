@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from netwright.probing.capture import Probe
-from netwright.views import assembling
-from netwright.views.architecture import Architecture
-from netwright.views.class_map import ClassMap
-from netwright.views.gates import Gates
-from netwright.views.halo import HaloExplorer
-from netwright.views.ledger import Ledger
-from netwright.views.receptive import ReceptiveField
-from netwright.views.removal import Removal
-from netwright.views.stages import StageBrowser
+from netwright.views.architecture.architecture import Architecture
+from netwright.views.explained.removal import Removal
+from netwright.views.frame import assembling
+from netwright.views.gates.gates import Gates
+from netwright.views.halo.explorer import HaloExplorer
+from netwright.views.ledger.ledger import Ledger
+from netwright.views.maps.class_map import ClassMap
+from netwright.views.maps.stages import StageBrowser
+from netwright.views.receptive.field import ReceptiveField
 from netwright.views.view import NotInThisNet, View
 
 # By the words that the command line takes, in the order of a page: what the answer is made of, then what makes it.

@@ -14,7 +14,7 @@ import numpy as np
 
 from netwright.figures import Picture
 from netwright.files import replace_file
-from netwright.views import assembling
+from netwright.views.frame import assembling
 
 
 class CheckFailed(AssertionError):
@@ -61,11 +61,11 @@ class View(ABC):
     """One look into a net. It holds arrays; drawing is the last step, so that tests need no picture.
 
     A subclass gives `title`, `data`, `identities`, `alt` and `draw`; for a view that can be clicked also `script` (its
-    ES module beside this file) and, where it asks the kernel, `answer`. In a notebook a view shows itself: live where
+    ES module, beside the view's own file) and, where it asks the kernel, `answer`. In a notebook a view shows itself: live where
     there is a kernel, as a page of its own where there is none.
     """
 
-    script: ClassVar[str | None] = None  # "halo" for halo.js
+    script: ClassVar[str | None] = None  # "halo" for halo.js, which lies beside the view
     asks: ClassVar[bool] = False  # whether it has questions that only the kernel can answer
     height: ClassVar[int] = 560  # pixels that its page is given before it has measured itself
 
@@ -157,7 +157,7 @@ class View(ABC):
     @cached_property
     def live(self):
         """The anywidget that shows this view and asks this kernel."""
-        from netwright.views.live import widget
+        from netwright.views.frame.live import widget
 
         return widget(self)
 

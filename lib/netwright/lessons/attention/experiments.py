@@ -19,8 +19,8 @@ from netwright.lessons.tables import Table, table
 from netwright.models import create_model, transform_for
 from netwright.probing.capture import Probe, probe
 from netwright.toys import ToyWorld
-from netwright.views import halo_parts as parts
-from netwright.views.halo import HaloExplorer
+from netwright.views.halo import parts
+from netwright.views.halo.explorer import HaloExplorer
 
 PICTURES = 40
 

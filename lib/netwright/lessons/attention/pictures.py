@@ -1,4 +1,4 @@
-"""The figures of notebook 09. Imports figures, the views' halo_parts and, of this room, museum and experiments."""
+"""The figures of notebook 09. Imports figures, the views' halo.parts and, of this room, museum and experiments."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ from PIL import Image
 from netwright import figures
 from netwright.lessons.attention import museum
 from netwright.lessons.attention.experiments import Effect, Head
-from netwright.views import halo_parts as parts
-from netwright.views.halo import HaloExplorer
+from netwright.views.halo import parts
+from netwright.views.halo.explorer import HaloExplorer
 
 PLACES = {"own": "own block", "halo": "halo", "padding": "padding"}
 COLOURS = {"own": figures.CYCLE[0], "halo": figures.CYCLE[5], "padding": "#c9ccd1"}

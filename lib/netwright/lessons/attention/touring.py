@@ -16,9 +16,9 @@ from netwright.lessons.attention.keys import effective_keys
 from netwright.lessons.tables import Table, table
 from netwright.models import create_model
 from netwright.probing.capture import probe
-from netwright.views.gates import Gates
-from netwright.views.halo import HaloExplorer
-from netwright.views.halo_tables import RelativeTables
+from netwright.views.gates.gates import Gates
+from netwright.views.halo.explorer import HaloExplorer
+from netwright.views.halo.tables import RelativeTables
 from netwright.views.view import View
 
 

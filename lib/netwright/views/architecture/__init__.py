@@ -1,0 +1,1 @@
+"""A net as a map that unfolds, measured while it runs."""

@@ -1,0 +1,1 @@
+"""ResNeSt: what its gates prefer, what its splits make of a picture, and how far its gates see."""

@@ -1,0 +1,1 @@
+"""HaloNet: where each head looked, and how its tables are read."""

@@ -1,0 +1,1 @@
+"""Feature maps: stage by stage, in four nets side by side, and summed up to a logit."""

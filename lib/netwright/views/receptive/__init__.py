@@ -1,0 +1,1 @@
+"""What a unit can see, and what of it it uses."""
