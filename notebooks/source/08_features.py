@@ -48,11 +48,11 @@ lesson.draw_answers(probes)
 # It is a flower, and all four say so. But two of them also think of a heart. Why?
 #
 # `nw.probe` has run each net once, and keeps what was inside. `probe["stages.1.1"]` is what that block put out: (1,
-# channels, height, width). Below are such maps, at the end of the stem and of each stage. Choose a place, then a
-# channel; the arrow keys work too. What you see are the numbers themselves: no smoothing, and one scale for all
-# channels of a place unless you choose another.
+# channels, height, width). Below are such maps, at the end of the stem and of each of the four stages, whose names count
+# from 0: `stages.1.1` ends the second. Choose one of them, then a channel; the arrow keys work too. What you see are the
+# numbers themselves: no smoothing, and one colour scale for all channels of the layer unless you choose another.
 #
-# Follow the size. From stage to stage there are more channels and fewer places, and in the last stage there are four:
+# Follow the size. From stage to stage there are more channels, of fewer cells, and in the last stage a channel has four:
 # two by two. That is all this net knows about *where*, and whatever is drawn from it has four numbers in it, not
 # more.
 
@@ -69,8 +69,8 @@ StageBrowser(probe, lesson.STAGES)
 # Adebayo et al. 2018 ("Sanity checks for saliency maps", arXiv:1810.03292) asked this of heat maps, and found famous
 # ones that look much the same with and without training.
 #
-# Below are eight channels of the third stage from each of the two nets, at equal distances, so that nobody chose
-# them. Each is stretched from its own smallest to its own largest value, as many tools do without asking.
+# Below are eight channels of the third stage, `stages.2.1`, from each of the two nets, taken at equal distances, so that
+# nobody chose them. Each is stretched from its own smallest to its own largest value, as many tools do without asking.
 
 # %%
 twin = probe.twin()
@@ -117,7 +117,7 @@ from netwright.lessons.sliders import At, explore
 
 scale = theirs_or_ours("features.scale", scale)
 trained, random = blind.rows[blind.trained], blind.rows[blind.random]
-words = f"The largest value of the random row's map is {random.max():.2f}, of the trained one's {trained.max():.2f}."
+words = f"Over all its channels the random net reaches {random.max():.2f}, the trained one {trained.max():.2f}."
 display(reveal("features.row", blind.trained, words))
 
 
@@ -129,14 +129,14 @@ def draw(place, bar):
 explore(draw, place=At(lesson.STAGES, "stages.2.1"), bar=("one for all", "each its own"))
 
 # %% [markdown]
-# Move `bar` to and fro at each place. A bar of one's own makes a map that hardly responds as bright as any. And it
-# hides what training did here: few channels of the trained net answer strongly to this flower, while in the random
-# net all of them answer, to whatever comes.
+# Move `bar` to and fro at each `place`. A bar of its own makes a map that hardly responds as bright as any. And it hides
+# what training did here: in the third stage most channels of the trained net answer more weakly to this flower than those
+# of the random net, where hardly one keeps quiet.
 #
 # ## A map that adds up
 #
-# All four nets end alike: the mean over the places of the last map $A$, then one linear layer. Both are sums, and sums
-# may change places:
+# All four nets end alike: the mean over the places $p$ of the last map $A$, which are its cells, and then one linear
+# layer. Both are sums, and their order does not matter:
 #
 # $$\text{logit}_c = b_c + \sum_k w_{ck}\,\frac1Z\sum_p A_k(p) = b_c + \sum_p \underbrace{\frac1Z\sum_k w_{ck}\,A_k(p)}_{M_c(p)}$$
 #
@@ -183,19 +183,20 @@ display(lesson.table(("net", "your map's sum and the bias", "the net's logit of 
 ClassMap(probe, "flower", against="heart")
 
 # %% [markdown]
-# In the view you see what speaks for a flower *rather than* a heart, place by place. Take the contrast away, choose
-# other classes, and read the sum below the map each time. The answer to our question is in it. The quarter in which
-# most of the flower lies says most; but about half of what it says for a flower, it says for a heart as well. The two
-# quarters on the right speak for the heart, and so does the bias, which looks at nothing. A map of one class alone does
-# not tell that.
+# In the view you see what speaks for a flower *rather than* a heart, place by place. Take the contrast away (*against*:
+# no other class), choose other classes, and read the sum below the map each time.
+#
+# The answer to our question is in it. The quarter in which most of the flower lies says most; but about half of what it
+# says for a flower, it says for a heart as well. The two quarters on the right speak for the heart, and so does the
+# bias, which looks at nothing. A map of one class alone does not tell that.
 #
 # ### Grad-CAM is the same, once
 #
 # Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) weighs the channels of *any* map by the mean of the logit's
 # derivative. At the last map that derivative is $w_{ck}/Z$ everywhere, and Grad-CAM, before its ReLU, is the class
 # map. At an earlier map the derivative differs from place to place, the mean forgets where, and what lies between is
-# not linear. Then the map sums to nothing in particular. Draelos and Carin (arXiv:2011.08891) show that it can point
-# at places the net did not use.
+# not linear. Then the map sums to nothing in particular. Draelos and Carin 2020 (arXiv:2011.08891) show that it can
+# point at places that the net did not use.
 
 # %%
 wanted = (probe.logits[flower] - net.classifier.bias[flower]).item()
@@ -206,14 +207,15 @@ rows = [
 lesson.table(("Grad-CAM at", "cells", "sums to", "the logit less its bias", "a ReLU would hide"), rows)
 
 # %% [markdown]
-# Look at the last column: how much of the map's weight is against the class. The published recipe cuts that off,
-# stretches the rest from 0 to 1, and smooths it. Look at the third stage, where the map says *no* to a flower, in
-# sum. After the ReLU, nobody would know.
+# Look at the last column: which share of all that the map holds speaks against the class. Grad-CAM's ReLU cuts that
+# off, and whoever draws it usually stretches the rest from 0 to 1 and smooths it. Look at the third stage, where the map
+# says *no* to a flower, in sum. After the ReLU, nobody would know.
 #
 # ## What a unit can see
 #
 # The cell at the bottom left of the last map has said most about the flower. It covers a quarter of the picture. Does
-# it see that quarter? It sees what its layers brought together, and that can be computed without running anything.
+# it see that quarter? A **unit**, which is all channels of one cell, sees what the layers before it brought together,
+# and that can be computed without running anything.
 #
 # ### Exercise 3: the box
 #
@@ -251,20 +253,20 @@ for place in lesson.STAGES:
     start, size, jump = box(layers)
     rows.append((place, len(layers), start, size, jump))
 display(lesson.table(("toy_resnet, up to", "layers", "start", "size", "jump"), rows))
-in_which = ("in the trained net", "in the net with random weights", "about equally few")
-predict(
-    "features.field", "Half of what moves a unit comes from a few pixels of its box. Where are they fewest?", in_which
-)
+in_which = ("in the trained net", "in the net with random weights", "about as many in both")
+question = "Half of what moves a unit of stages.1.1 comes from a few pixels of its box. Where are they fewest?"
+predict("features.field", question, in_which)
 
 # %% [markdown]
-# The picture has 64 pixels a side. From the third stage on a unit's box is larger than the picture: on paper every
-# cell sees everything, and `jump` says only how far apart the boxes of two neighbours are. On paper.
+# The picture has 64 pixels a side. From the third stage on a unit's box is larger than the picture, and in the last
+# stage every box holds all of it. So there, every unit sees everything, and `jump` says only how far apart the boxes of
+# two neighbours are. On paper.
 #
 # ### Exercise 4: the effective field
 #
 # Luo et al. 2016 ("Understanding the effective receptive field", arXiv:1701.04128) measured how *much* each pixel
-# moves a unit. A unit has many channels, and their derivatives would cancel if one added them up. So take a random
-# direction v of the channels, and derive one number, v · F(unit).
+# moves a unit. A unit has many channels, and their derivatives may cancel if one adds them up. So take a random
+# direction v of the channels, and derive one number, v · F(unit). The square of the derivative is called **energy**.
 #
 # Write `effective(net, x, unit, v)`, which returns (height, width): at each pixel the square of that derivative,
 # summed over the colours, and averaged over the directions.
@@ -314,11 +316,11 @@ ReceptiveField(probes["toy_halonet"], place)
 
 # %% [markdown]
 # The box is a promise: half of what moves the unit comes from a small part of it, in the middle. Luo et al. saw the
-# fields of *their* nets grow in training; here it is the other way round. That is why the twin stands beside every
-# view: what training does to a net is measured, not remembered.
+# fields of *their* nets grow in training; here it is the other way round. That is why there is a random twin in nearly
+# every view: what training does to a net is measured, not remembered.
 #
-# The view is of the HaloNet, at the same place. Its box is larger than the ResNet's, for behind an attention a unit
-# sees what the whole window has seen. Click other cells, choose other places, and compare box and energy.
+# The view is of the HaloNet, at the same depth. Its box is larger than the ResNet's, for behind an attention a unit
+# sees what its whole window has seen. Click other cells, choose another *Map*, and compare box and energy.
 #
 # ## Is the map right?
 #
@@ -386,10 +388,11 @@ display(lesson.draw_deletions(found))
 Removal(probe, "flower", maps=("class_map", "grad_cam", "occlusion"))
 
 # %% [markdown]
-# A picture with grey specks all over it is like nothing the net has seen, and so the lot breaks it as fast as the
-# truth does. *The middle first*, which looks at no picture at all, breaks it faster. So deletion measures what upsets
-# the net, which is not the same as what it used. Report the filling, and always draw the lot and the middle beside
-# your map. The view does; notebook 09 makes a league of it, with intervals.
+# With zeros, the lot breaks the answer as fast as the truth does: a picture with grey specks all over it is, it seems,
+# like nothing that the net has seen. *The middle first*, which looks at no picture at all, breaks it faster. So deletion
+# measures what upsets the net, which is not the same as what it used. Report the filling, and always draw the lot and
+# the middle beside your map. The view does, where they are called *random orders* and *centre first*; notebook 09 makes a
+# league of such scores, with intervals.
 #
 # ## Neighbours
 #
@@ -424,7 +427,7 @@ check("features.neighbours", neighbours)
 
 # %%
 how_many = ("hardly more than by lot", "about one half", "nearly all")
-question = "A net with random weights: how many of the 5 nearest of 300 pictures show the same of the 20 classes?"
+question = "A net with random weights: of a picture's 5 nearest among 300, how many are of its own class, one of 20?"
 predict("features.nearest", question, how_many)
 
 # %%
@@ -443,15 +446,17 @@ Neighbours(net, toys[:120], labels=labels[:120].tolist(), class_names=probe.clas
 
 # %% [markdown]
 # The random net does no better than the pixels: what makes two flowers alike for a net was learnt. In the view,
-# choose a picture and see its neighbours in the space itself, with their distances, 1 − cosine; below them are those of
-# the random twin.
+# choose a picture and see its neighbours in the space itself, with their distances, 1 − cosine; below them are those
+# of the random twin. Beside stands what is left of it all in two dimensions.
 #
 # ## The whole net, and all four of them
 #
-# So far you have looked at single places. The first view below is the net as a map that unfolds from stages to blocks
-# to tensors, drawn from the net itself, with the shape, the parameters and the multiply-adds of each part. The second
-# puts the four nets side by side: one picture, the same stage, one scale. They have one skeleton and one budget of
-# parameters, and differ in the middle of their blocks alone.
+# So far you have looked into single layers. The first view below is a whole net, the small ResNeXt, that unfolds from
+# stages to blocks, parts and tensors. It is drawn from the net itself, with the shape, the parameters and the
+# multiply-adds of each part.
+#
+# The second puts the four nets side by side: one picture, and in each row maps of the same size on one scale. The four
+# have one skeleton and nearly the same number of parameters, and differ in the middles of their blocks.
 
 # %%
 from netwright.views import Architecture
@@ -467,16 +472,18 @@ SideBySide(list(probes.values()))
 # ## What would excite a channel most?
 #
 # Start from noise and climb the derivative of a channel: after a hundred steps or two there is a picture that no one
-# has seen (Olah et al. 2017, "Feature visualization", doi 10.23915/distill.00007). It takes seconds a channel, so these
-# were made beforehand. The real pictures that excite the same channel most stand beside them, and the random twin is a
+# has seen (Olah et al. 2017, "Feature visualization", doi 10.23915/distill.00007). That takes its time, so these were
+# made beforehand. The real pictures that excite the same channel most stand beside them, and the random twin is a
 # click away. Look at the real ones first: a made picture shows what a channel *can* be driven to, not what it does all
 # day.
 #
 # And when did it all come about? The second view goes through a training of the small HaloNet, epoch by epoch, with our
 # flower in front of it: the answer, the class map, how strong each stage's map is, and where its attention goes, own
-# block, halo or padding. Move the slider from the left, and watch what comes first. This record stops at 20 short
-# epochs, before the net has found out what *same* and *different* mean, and the accuracy shows it. A training of your
-# own that was started with `--keep-epochs` can be looked back through in the same way: `Scrubber.of_run(folder, photo)`.
+# block, halo or padding. Move the slider from the left, or press *Play*, and watch what comes first.
+#
+# This record stops early, before the net has found out what *same* and *different* mean, and the accuracy shows it. A
+# training of your own that was started with `--keep-epochs` can be looked back through in the same way:
+# `Scrubber.of_run(folder, photo)`.
 
 # %%
 from netwright.views import OptimisedFeatures, Scrubber
@@ -490,9 +497,9 @@ Scrubber.recorded("toy_halonet")
 # Now the same with real weights. Give `nw.open_image` the path of a photograph of yours; as it stands it opens one of
 # Grace Hopper (public domain, from matplotlib's samples). The last map of these nets has seven by seven cells or more.
 #
-# Without a network there are no such weights here, and the photograph goes to the toy net instead, which knows twenty
-# classes of toys and must choose one of them. Its class map sums to the logit to the last digit. So an exact
-# explanation is one of an answer, and says nothing about whether the answer makes sense.
+# Without a network, and without the files, the photograph goes to the toy net instead, which knows twenty classes of
+# toys and must choose one of them. Its class map still sums to the logit. So an exact explanation is one of an answer,
+# and says nothing about whether the answer makes sense.
 
 # %%
 from matplotlib import cbook
@@ -515,7 +522,7 @@ ClassMap(seen[0])
 # %% [markdown]
 # ## What would fool you
 #
-# **A bar for each map.** You have seen it: noise looks like structure, and a silent channel like a busy one.
+# **A bar for each map.** You have seen it: random weights look like structure, and a silent channel like a busy one.
 #
 # **Smoothing.** Below is the class map of our flower, four numbers; and the same as it is usually shown. The peak
 # lies in a corner, beside the flower, and no number knows of it: the curve through four points has made it up.
@@ -525,7 +532,7 @@ ClassMap(seen[0])
 #
 # **A plane.** The last figure is the cloud of 300 pictures, on its two main directions. It looks as if one could see
 # who is near to whom. Ask how many of the five nearest are the same as in the space itself. Methods that bend the
-# plane (t-SNE, UMAP) make prettier islands, and distances between islands still mean nothing.
+# plane (t-SNE, UMAP) make prettier islands, and distances between islands are still not to be trusted.
 
 # %%
 weight, bias = (it.detach() for it in net.classifier.parameters())

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 09 · Attention or decoration?
 #
-# Notebooks 03 to 07 built three ways to look around: in groups, through gates, and by asking. Each comes with pictures that
-# are easy to love. A head that looks at the eye of a bird; a gate that opens for stripes. This notebook asks what such a
+# Notebooks 03 to 07 built three kinds of middle for a block: groups, gates, and attention. Each comes with pictures that
+# are easy to love: a head that looks at the eye of a bird, a gate that opens for stripes. This notebook asks what such a
 # picture is worth, and answers with numbers. Afterwards you can
 #
 # - read a HaloNet's attention, its padding included, and say how sharply a head looks;
 # - write a ResNeXt's prediction as a sum over its cardinal groups, and test that sum by taking a group away;
 # - split what a ResNeSt's gates do into a fixed average and the rest;
 # - tell an explanation from a decoration: by intervention, by a net with random weights, by pixels that are known to matter;
-# - find five published bugs that no shape, no parameter count and no accuracy gives away.
+# - find five mistakes from public code that no shape and no parameter count gives away, and accuracy hardly.
 #
 # *About an hour and a half. You need to know what a bottleneck is; everything else is imported.*
 #
@@ -20,9 +20,10 @@
 # same. At the end `calibration()` says how good your guesses are, in this notebook and in the others.
 #
 # Everything runs offline, on nets that were trained on the toy world: pictures of which the cause of every label is known.
+#
 # Here are the first two questions. They are about a picture of two equal shapes, side by side and far apart, and a small
-# HaloNet. Its first attention layer has a map of 16×16 keys, in four blocks of 8×8. Every window is a block and a halo of
-# three, 14×14 keys, and 38 % of those lie outside the map, where there is nothing but zeros.
+# HaloNet. Its first attention layer has a map of 16×16 keys, in four blocks of 8×8, and every second pixel asks. Every
+# window is a block and a halo of three, 14×14 keys, and 38 % of those lie outside the map, where there is nothing but zeros.
 
 # %%
 import torch
@@ -55,21 +56,25 @@ predict("attention.jump", question, (most, some, none))
 # %% [markdown]
 # ## Is attention an explanation?
 #
-# The case against: attention says how the values are *mixed*, not what became of the mixture. The weights may be large
+# **The case against.** Attention says how the values are *mixed*, not what became of the mixture. The weights may be large
 # where the values are small; a later layer may throw all of it away; and other weights may give the same answer. Jain and
-# Wallace 2019 ("Attention is not Explanation", arXiv:1902.10186) found such other weights for texts. The case for: they were
-# made up for one text at a time, and no net had learnt them (Wiegreffe and Pinter 2019, "Attention is not not Explanation",
-# arXiv:1908.04626); and what changes an answer when it is changed is a cause of it, whatever one calls it. So look first;
-# then intervene; and do both again in a net that has learnt nothing.
+# Wallace 2019 ("Attention is not Explanation", arXiv:1902.10186) found such other weights for texts.
 #
-# First, look. Below is the whole attention of the small HaloNet for one picture. Click a pixel, or take the arrow keys
+# **The case for.** Those were made up for one text at a time, and no net had learnt them (Wiegreffe and Pinter 2019,
+# "Attention is not not Explanation", arXiv:1908.04626). And what changes an answer when it is changed is a cause of it,
+# whatever one calls it.
+#
+# So look first; then intervene; and do both again in a net that has learnt nothing.
+#
+# First, look. Below is the whole attention of the small HaloNet for one picture. Click a query, or take the arrow keys
 # (with Shift, a block at a time); `[` and `]` change the head. The badge at the top says that the weights shown rebuild
 # what the layer put out. Then
 #
 # 1. walk to the right over a block border, and watch the window;
-# 2. change the mode to *position* and then to *value-weighted*: which of the bright spots are still bright?
-# 3. take something away at the bottom (halo, padding, position, content, a head) and read what it does to the logit, here
-#    and in the **random twin**, a net of the same make with random weights.
+# 2. switch *Show* to *position* and then to *value-weighted*: which of the bright spots are still bright?
+# 3. under *Take something from this layer* take away halo, padding, position, content or a head (*Measure all* tries them
+#    one by one), and read what it does to the logit, here and in the **random twin**, a net of the same make with random
+#    weights.
 
 # %%
 from netwright.views import HaloExplorer
@@ -81,8 +86,8 @@ explorer
 # ### Exercise 1: three masses
 #
 # The weights of a query sum to 1. Part of that falls into its own block, part into the halo, and part outside the map. A
-# picture that is cut off at the edge of the map hides the third part, and its weights no longer sum to 1 without a word
-# about it.
+# picture that is cut off at the edge of the map hides the third part: what it shows no longer sums to 1, and it does not
+# say so.
 #
 # `masses(weights, block_size, halo)` gets the weights of a layer, (heads, rows, columns, queries, window, window), for a
 # map of rows × columns blocks. It returns a dict of `"own"`, `"halo"` and `"padding"`, each (heads, rows, columns,
@@ -127,13 +132,14 @@ display(reveal("attention.jump", none if kept == 0 else some if kept < 0.5 else 
 lesson.draw_masses(masses, explorer)
 
 # %% [markdown]
-# Two heads of the second layer keep away from the padding. The others do with it about what geometry says.
+# Two heads of the second layer keep away from the padding, and one of the first gives it somewhat less than its share. The
+# others do with it about what geometry says.
 #
 # ### Exercise 2: effective keys
 #
 # How sharply does a head look? The entropy of its weights tells, and *e* to its power says it in a unit that one can
-# picture: the number of keys at which it would look if it looked at so many alike. Equal weights on *n* keys give *n*; one
-# key alone gives 1.
+# picture, **effective keys**: with equal weights on *n* keys and none on the others it is *n*; with all weight on one key
+# it is 1.
 #
 # `effective_keys(weights, inside)` gets weights (…, keys) that sum to 1, and `inside`, bool, which keys lie on the map; it
 # broadcasts against the weights. Leave out what lies outside, and make the rest sum to 1 before you count. Weights may be
@@ -185,18 +191,21 @@ lesson.draw_heads(heads)
 #
 # ## ResNeXt: a sum over groups
 #
-# A block of ResNeXt is a sum of paths (Xie et al. 2016, section 3). After the grouped 3×3, the 1×1 and its normalisation are
-# linear. In the *last* block only a ReLU, a mean and the classifier follow. The ReLU lets a number through or not; at a
-# given picture that is a mask. So a logit is, exactly, a sum: the bias, what the shortcut brings, what the normalisation's
-# shift brings, and one number for each cardinal group.
+# A block of ResNeXt is a sum of paths (Xie et al. 2016, section 3), one for each **cardinal group** of its 3×3 convolution.
+# After the 3×3, the 1×1 and its normalisation are linear but for a shift. In the *last* block only a ReLU, a mean and the
+# classifier follow. The ReLU lets a number through or not; at a given picture that is a mask. So a logit is, exactly, a
+# sum: the bias, what the shortcut brings, what the normalisation's shift brings, and one number for each cardinal group.
 #
 # ### Exercise 3: the ledger
 #
-# `ledger(middle, shortcut, expand, classifier, target, cardinality)` gets, for the last block, `middle` (batch,
-# mid_channels, height, width), what the grouped convolution gave, its channels group by group; `shortcut` (batch, channels,
-# height, width), what is added to the branch; the modules `expand` (with `.conv`, 1×1 without bias, and `.norm`, in
-# evaluation mode) and `classifier`; and the number of a class. The block puts out relu(expand(middle) + shortcut), and the
-# logit is the classifier's, of its mean over the pixels.
+# `ledger(middle, shortcut, expand, classifier, target, cardinality)` gets, for the last block,
+#
+# - `middle` (batch, mid_channels, height, width), what the grouped 3×3 gave, behind its ReLU, its channels group by group;
+# - `shortcut` (batch, channels, height, width), what is added to the branch;
+# - the modules `expand` (with `.conv`, 1×1 without bias, and `.norm`, in evaluation mode) and `classifier`;
+# - `target`, the number of a class.
+#
+# The block puts out relu(expand(middle) + shortcut), and the logit is the classifier's, of its mean over the pixels.
 #
 # Return a dict of `"bias"`, `"shortcut"` and `"shift"`, each (batch,) or a number, and `"groups"` (batch, cardinality), that
 # sum to the logit. The shift is the constant that the normalisation adds to each channel; it belongs to no group.
@@ -231,7 +240,7 @@ check("attention.ledger", ledger)
 
 # %%
 nearly, half, little = "nearly all of it", "about half", "less than a fifth"
-question = "The toy ResNeXt gets the same picture right. How much of that logit do the 8 groups of its last block add?"
+question = "The toy ResNeXt gets the same picture right. How much of its logit do the 8 groups of its last block add?"
 display(predict("attention.groups", question, (nearly, half, little)))
 whole, part, not_at_all = "it falls by all that the group adds", "it falls, but by less", "it does not fall"
 question = "The group that adds most is replaced by its mean over other pictures. What does the logit do?"
@@ -255,11 +264,13 @@ display(reveal("attention.groups", truth, words))
 Ledger(looked)
 
 # %% [markdown]
-# So this block is close to decoration for this picture: the decision had been made before it. Choose `stages.2.0` or another
-# class in a ledger of your own, `Ledger(looked, "stages.2.0")`. There more than a mean and a linear layer follows, so its
-# terms are a first-order estimate; the badge says so, and by how much they miss the logit. Whether the groups are groups of
-# anything is a question of its own: `GroupStructure(looked)`, from `netwright.views`, compares them with groups that
-# are dealt out at random.
+# So the branch of this block is close to decoration for this picture: what decides comes in through the shortcut. Choose
+# another class in the view, or take out a second group beside the first.
+#
+# `Ledger(looked, "stages.2.0")`, in a cell of your own, does the same for an earlier block. There more than a mean and a
+# linear layer follows, so its terms are a first-order estimate; the badge says so, and by how much they miss the logit.
+# Whether the groups are groups of anything is a question of its own: `GroupStructure(looked)`, from `netwright.views`,
+# compares them with groups that are dealt out at random.
 #
 # ### Exercise 4: knock-out
 #
@@ -269,6 +280,7 @@ Ledger(looked)
 #
 # `knock_out(tail, middle, others, cardinality)` gets the rest of the net, `tail`, which maps (n, channels, height, width) to
 # logits (n, classes); `middle` (channels, height, width) of one picture; and `others` (pictures, channels, height, width).
+#
 # In each variant one group's channels are replaced, channel by channel, by their mean over the other pictures and all
 # pixels. Return the change of the logits, (cardinality, classes): as they are then, less as they were. All variants go
 # through the tail as **one batch**: the check counts its calls, and allows two.
@@ -315,14 +327,15 @@ for number, (one, by_ledger, by_running) in enumerate(zip(terms["groups"][0], pr
     print(f"group {number}: adds {one:+.3f}; gone, by the ledger {by_ledger:+.3f}, by running again {by_running:+.3f}")
 
 # %% [markdown]
-# The two last columns nearly agree. The gap is what a linear story misses: once a group is gone, some numbers fall on the
-# other side of the ReLU. In an earlier block the gap is larger, and only the last column is a measurement.
+# The two last columns are close, and not equal. The gap is what a linear story misses: once a group is gone, some numbers
+# fall on the other side of the ReLU. Behind an earlier block there is more that a linear story can miss. Only the last
+# column is a measurement.
 #
 # ## ResNeSt: a gate is not a heat map
 #
-# Split attention with radix 2 weighs two splits, channel by channel, with gates $a_0 + a_1 = 1$ (Zhang et al. 2020,
-# section 3.1). A gate is *one number for a channel*, the same at every pixel. Whoever lays it over the picture, and it is
-# done, draws something that is not there.
+# Split attention with radix 2 weighs two splits $U_0$ and $U_1$, channel by channel, with gates $a_0 + a_1 = 1$ (Zhang et
+# al. 2020, section 3.1). A gate is *one number for a channel*, the same at every pixel. Whoever lays it over the picture,
+# as some do, draws something that is not there.
 #
 # ### Exercise 5: fixed and adaptive
 #
@@ -367,7 +380,7 @@ split = theirs_or_ours("attention.split", split)
 gates = Gates(lesson.toy_probe(resnest, PICTURE))
 flips = gates.flips
 truth = few if flips["even"] < 0.1 else many if flips["even"] > 0.5 else middling
-words = f"{flips['even']:.0%} do. With the gates' mean over all pictures instead, the same for each, {flips['mean']:.0%} do."
+words = f"{flips['even']:.0%} do. With the mean of each gate over all pictures instead, {flips['mean']:.0%} do."
 display(reveal("attention.half", truth, words))
 gap = flips["another"] - flips["even"]
 truth = "about as many" if abs(gap) < 0.05 else "more" if gap > 0 else "fewer"
@@ -380,13 +393,17 @@ for number, layer in enumerate(gates.layers):
 gates
 
 # %% [markdown]
-# Two more instruments for the same net: `SplitBrowser(gates.probe)`, from `netwright.views`, shows what each split
-# makes of the picture; `GatePaths(gates.probe)`, from `netwright.views`, shows that through its gates every unit
-# sees the whole picture, and how little comes that way.
+# In the view above a row is a layer and a cell a channel: red prefers split 0, blue split 1. Below the strip, *other gates*
+# sets the gates to something else and says what the answer is then, and *what gates know* says how much of a gate goes with
+# the class.
+#
+# `netwright.views` has two more instruments for the same net. `SplitBrowser(gates.probe)` shows what each split makes of the
+# picture. `GatePaths(gates.probe)` shows that through its gates every unit sees the whole picture, and how much comes that
+# way.
 #
 # ## Do they matter?
 #
-# One picture is an anecdote. Below, every intervention of this notebook over 40 test pictures, with intervals of 95 %, and
+# One picture is an anecdote. Below, the interventions of this notebook over 40 test pictures, with intervals of 95 %, and
 # each also in a random twin: the same make, random weights, its normalisations measured on the same pictures. "How far the
 # logits move" is the length of the change over the length of the logits (their mean taken off), so that nets with large and
 # with small logits compare.
@@ -420,23 +437,25 @@ lesson.effects_table(effects)
 # - **Structure without learning looks like structure.** Most heads of the random HaloNet look more sharply than those of
 #   the trained one, and its logits move further when something is taken away. "It changes the answer" is not yet "it has
 #   learnt something".
-# - **A trained net is robust**, which is what training is for. What it keeps needing, content far more than position, is
-#   what it has learnt to use.
-# - **Part of a gate is not about the picture.** From *one half* to *the mean of all* is what static weights would have done
-#   as well; from there to no change at all is what adapting is for.
+# - **A trained net holds on to its answers.** The ResNeSt's logits move as far as its twin's, and yet fewer answers change.
+#   What the trained HaloNet keeps needing, content far more than position, is what it has learnt to use.
+# - **Part of a gate is not about the picture.** What is lost with *one half*, and not with *the mean of all*, static weights
+#   could do as well. What is lost with the mean, too, is what adapting is for.
 #
 # ## Graded explanations
 #
 # A heat map that looks right proves that it looks right. In the toy world one can ask for more: the pixels that cause a
-# label are known. The *pointing game* (Zhang et al. 2016, arXiv:1608.00507) asks whether the largest number of a map lies
-# among them.
+# label, the *cause*, are known. The *pointing game* (Zhang et al. 2016, arXiv:1608.00507) asks whether the largest number
+# of a map lies among them.
 #
 # ### Exercise 6: the pointing game, with its interval
 #
-# `pointing(maps, masks)` gets maps (pictures, rows, columns), signed, and masks (pictures, height, width) bool. A cell of a
-# map stands for height / rows × width / columns pixels. A map points at its **largest** value; where several cells share it,
-# at all of their pixels alike. A picture's score is the share of the pixels pointed at that lie in its mask. So a map that
-# is flat scores what chance scores.
+# `pointing(maps, masks)` gets maps (pictures, rows, columns), signed, and masks (pictures, height, width), bool.
+#
+# - A cell of a map stands for height / rows × width / columns pixels.
+# - A map points at its **largest** value; where several cells share it, at all of their pixels alike.
+# - A picture's score is the share of the pixels pointed at that lie in its mask. So a map that is flat scores what chance
+#   scores.
 #
 # Return `(share, low, high)`: the mean score $p$ of the $n$ pictures and Wilson's interval for it with $z = 1.96$,
 # $\big(p + \tfrac{z^2}{2n} \pm z\sqrt{\tfrac{p(1-p)}{n} + \tfrac{z^2}{4n^2}}\,\big) \big/ \big(1 + \tfrac{z^2}{n}\big)$.
@@ -477,19 +496,25 @@ display(lesson.grades_table(grades))
 League()
 
 # %% [markdown]
-# Above is your own game with four maps; below it the recorded table of all maps and all toy nets. Switch the net, the kind of
-# picture and the score, and look at the controls first: the edges of the picture know nothing of any net, and whatever does
-# not beat them may have explained the *picture*. Hollow marks are random weights: see how well the best rows do without
-# having learnt anything. The class map adds up to the logit, so it is *true*, and loses this game all the same: with four
-# cells it is too coarse to point. What a score rewards is part of its meaning.
+# Above is first your own game with four maps, then the recorded table of all maps and all toy nets. Switch *Score*, *Net* and
+# *What causes the label*, and look at the rows called *a control* first: the edges of the picture know nothing of any net,
+# and whatever does not beat them may have explained the *picture*. Hollow marks are random weights: see how well the best
+# rows do without having learnt anything.
+#
+# The class map adds up to the logit, so it is *true*, and does badly in this game all the same: with four cells it is too
+# coarse to point. What a score rewards is part of its meaning.
 #
 # ## A museum of real bugs
 #
 # Every mistake below ran in somebody's public code, or was proposed for it. A, B, C and D are the toy HaloNet, with the
-# same trained weights; three of them have one bug each, in the layer, and one is as published. E and F are two small
-# ResNeSts with two cardinal groups and the same random weights; one has a bug. The bugs are: a mask that hides the
-# *valid* keys, positions counted from the *wrong origin*, a softmax that is *not scaled*, and an r-softmax *without its
-# transpose*.
+# same trained weights. One is as published. The others have one bug each, in the layer:
+#
+# - a mask that hides the *valid* keys, those on the map;
+# - positions counted from the *wrong origin*;
+# - a softmax that is *not scaled*.
+#
+# E and F are two small ResNeSts with two cardinal groups and the same random weights. One of them has an r-softmax *without
+# its transpose* (notebook 04).
 #
 # The first two tables are what most test suites look at. The others are your instruments: the views' own checks; the share
 # of the padding and the effective keys, measured *through the keyhole*, by setting values to 1 at one pixel and 0 elsewhere,
@@ -518,18 +543,25 @@ display(reveal("attention.museum_gates", where["untransposed"]))
 lesson.PLAQUES["untransposed"]
 
 # %% [markdown]
-# How to read the tables. C spends everything on padding, looks at no key at all, and is still right more often than
-# not: the shortcuts carry it. A looks at fewer keys than B and D. D is the hard one: its masses and its effective keys
-# are those of a healthy net. But the table view asks the layer itself at which offset it reads each row, and the layer
-# answers three keys away from where it should. B is the one that nothing objects to. And look at the accuracies again:
-# on these pictures one of the bugs may well come out *ahead*.
+# How to read the tables. The query explorer objects to A, C and D alike: their layers put out something else than the right
+# weights would. Which bug it is, the other columns tell.
 #
-# Unfold "what catches it": each is a test of a few lines, and none of them needs trained weights or a picture.
+# - **C** spends everything on padding, looks at no key on the map, and is still right more often than not: the shortcuts
+#   carry it.
+# - **A** looks at fewer keys than B and D, as a softmax does that is too sharp.
+# - **D** is the hard one: its masses and its effective keys are those of a healthy net. But the view of the relative tables
+#   asks the layer itself at which offset it reads each row, and the answers are not where they should be.
+# - **B** is the one that nothing objects to.
+# - **E** has gates that do not sum to 1 over the splits of a channel.
+#
+# And look at the accuracies again: on so few pictures a net with a bug can come out *ahead* of the published one.
+#
+# Unfold "What catches it": each is a test of a few lines, and none of them needs trained weights or a picture.
 #
 # ### The last exhibit is a way to draw
 #
-# Three maps of four cells each: evidence for a class, a hundredth of noise, and one number everywhere but for a hair. Drawn
-# in two ways. In which do you see at once that only one of the three has anything to say?
+# Three maps of four cells each: evidence for a class, noise of a hundredth of its strength, and nearly the same number
+# everywhere, drawn in two ways. In which do you see at once that only one of the three has anything to say?
 
 # %%
 display(lesson.draw_museum_maps(lesson.museum_maps()))
@@ -539,8 +571,8 @@ lesson.PLAQUES["rescaled maps"]
 # ## Your photo, real weights
 #
 # The same three views on published nets and a photograph; put the path of one of yours in its place. Without a network, and
-# without the files, the cell says what is missing. Try what you have learnt here: is padding that popular in a HaloNet that
-# has seen ImageNet? Is the last block of a real ResNeXt decoration?
+# without the files, the cell says what is missing. Try what you have learnt here: does padding get as much attention in a
+# HaloNet that has seen ImageNet? Is the branch of a real ResNeXt's last block decoration?
 
 # %%
 from matplotlib import cbook
@@ -559,12 +591,12 @@ for name, view in (("halonet26t", HaloExplorer), ("resnext50_32x4d", Ledger), ("
 # %% [markdown]
 # ## What would fool you
 #
-# - **One picture.** Below, the same intervention on twelve pictures: had you looked at the one that moves most, or at the
-#   one that moves least, you would tell another story.
+# - **One picture.** Below, all gates are set to one half for each of twelve pictures: had you looked only at the one that
+#   moves most, or only at the one that moves least, you would tell another story.
 # - **No twin.** Sharp attention, and logits that move: both come free with random weights.
 # - **A score without its controls.** The picture's edges know no net, and do well in a pointing game.
 # - **Zeros as "nothing".** To remove something is to put something in its place.
-# - **A pretty scale.** If every map is full of colour, none of them says anything.
+# - **A pretty scale.** If every map is full of colour, colour says nothing.
 
 # %%
 from netwright.lessons.resnest.force import even, force_gates

@@ -178,7 +178,7 @@ function view(ui) {
   faces(make(right, "div", { class: "nw-columns" }), data.near_pictures ?? [], near.map((it) => `${it.name}: ${number(it.distance)}`));
   if (!data.near_pictures) make(right, "p", {}, near.map((it) => `${it.name}: ${number(it.distance)}`).join("; "));
   if (data.eta2) make(right, "p", { class: "nw-note" }, `Of the set's pictures, ${percent(data.agree)} have a nearest neighbour of their own class; with shuffled labels ${percent(data.agree_shuffled)}. ` +
-    `Likeliest class changed, all layers forced: to even gates ${percent(data.flips.even)}, to the set's mean ${percent(data.flips.mean)}, negated ${percent(data.flips.negated)}, another picture's ${percent(data.flips.another)} of the pictures.`);
+    `Likeliest class changed, all layers forced: to one half ${percent(data.flips.even)}, to the set's mean ${percent(data.flips.mean)}, negated ${percent(data.flips.negated)}, another picture's ${percent(data.flips.another)} of the pictures.`);
 
   // What is seen ----------------------------------------------------------------------------------------------------
 

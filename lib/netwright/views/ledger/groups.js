@@ -36,7 +36,7 @@ function view(ui) {
 
   const control = block(above, "Would a random cut do as well?");
   histogram(control);
-  make(control, "p", { class: "nw-note" }, `Mean |correlation| of channels within a group minus between groups: ${signed(data.score)}, at percentile ${number(data.percentile)} of ${data.random.length} random cuts into as large groups.`
+  make(control, "p", { class: "nw-note" }, `Mean |correlation| of channels within a group minus between groups: ${signed(data.score)}, at percentile ${number(data.percentile)} of ${data.random.length} random cuts into groups of the same size.`
     + (wires && wires.groups > 1 ? " Channels of one group read the same inputs, so random weights can pass too: look at the random twin." : ""));
 
   const used = block(above, `Directions that a group uses, of ${data.channels}`);
