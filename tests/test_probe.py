@@ -229,6 +229,49 @@ def test_errors_name_the_thing_and_the_way_out():
         p.rerun({"spare": lambda y, x: y})
 
 
+def test_a_net_without_a_classifier_has_no_logits_and_no_class_to_explain():
+    p = nw.probe(nw.create_model("toy_resnet", num_classes=0), picture())
+    assert p.logits is None and p["stages.3"].ndim == 4
+    with pytest.raises(ProbeError, match="ResidualNet gives no logits, so there is no class to explain"):
+        p.target()
+
+
+def test_a_net_of_one_channel_shows_what_it_received_in_grey_and_refuses_colours():
+    net = nw.create_model("toy_resnext", in_chans=1)
+    with pytest.raises(ProbeError, match=r"ResidualNet does not take an input of shape \(1, 3, 64, 64\).*ready input"):
+        nw.probe(net, picture())
+    x = torch.linspace(-2, 2, 64 * 64).view(1, 1, 64, 64)
+    shown = np.array(nw.probe(net, x).picture)
+    assert shown.shape == (64, 64, 3) and (shown[0, 0].max(), shown[-1, -1].min()) == (0, 255)
+
+
+def test_logits_that_are_not_finite_are_traced_to_the_first_part_that_makes_such_numbers():
+    net = toy()
+    net.stages[2][0].expand.norm.weight.data[3] = float("nan")
+    with pytest.raises(ProbeError, match="not all finite.*first part.*'stages.2.0.expand.norm'"):
+        nw.probe(net, picture())
+    with pytest.raises(ProbeError, match="input holds NaN"):
+        nw.probe(toy(), torch.full((1, 3, 64, 64), float("nan")))
+    assert hooks_in(net) == 0
+
+
+def test_nets_in_which_little_can_be_seen_are_refused_with_the_net_to_take_instead():
+    with pytest.raises(ProbeError, match="made by nw.optimize.*Probe the net that it was made from"):
+        nw.probe(nw.optimize(toy()), picture())
+    with pytest.raises(ProbeError, match="computes in torch.bfloat16.*probe net.float()"):
+        nw.probe(toy().bfloat16(), picture())
+
+
+def test_a_gradient_at_a_part_that_runs_twice_is_that_of_its_last_time():
+    net = OfAnotherMake()
+    again = nn.Conv2d(8, 8, 3, padding=1)
+    net.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), again, nn.ReLU(), again)
+    p = nw.probe(net.double(), an_input(16))
+    slope = p.gradient("body.1", lambda logits: logits[0, 2] ** 2)
+    expected = 2 * p.logits[2] * net.answer.weight[2].detach() / 256
+    assert torch.allclose(slope, expected.view(1, 8, 1, 1).expand_as(slope))
+
+
 @pytest.mark.gpu
 def test_the_probe_works_on_a_gpu():
     net = toy("toy_halonet").cuda()

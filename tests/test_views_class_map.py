@@ -186,3 +186,13 @@ def test_random_weights_give_another_map_that_sums_as_well(view):
     assert twin.target == view.target
     assert twin.check()
     assert not np.allclose(twin.shown, view.shown, atol=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", [r"$\frac{ costs$ \foo", "</script><b>\"'", "🐕" * 100])
+def test_a_class_may_be_called_anything(picture, name):
+    net = nw.create_model("toy_resnet", pretrained=True, num_classes=3)
+    net.class_names = (name, "a", "b")
+    view = ClassMap(nw.probe(net, picture), name)
+    assert view.figure().alt == view.alt and name in view.alt
+    assert "</script><b>" not in view.to_html(twin=False)

@@ -96,6 +96,8 @@ def test_the_widget_answers_and_says_what_went_wrong():
     assert json.loads(live.answer) == {"twice": 8, "id": 1}
     live.question = json.dumps({"x": 40, "id": 2})
     assert json.loads(live.answer) == {"error": "ValueError: x=40 is too much: choose 9 or less.", "id": 2}
+    live.question = '{"x": NaN, "id": 2.5}'  # what cannot be sent is answered too, else the browser would wait for ever
+    assert "not all finite" in json.loads(live.answer)["error"] and json.loads(live.answer)["id"] == 2.5
     live.question = json.dumps({"ask": "twin", "id": 3})
     assert json.loads(live.answer)["payload"]["data"]["words"] == "That is all."
     live.choose(row=1)
@@ -107,3 +109,15 @@ def test_a_view_is_written_to_one_file_whose_size_a_twin_doubles(tmp_path):
     with_twin = Demo().save(tmp_path / "a.html").read_text(encoding="utf-8")
     alone = Demo().save(tmp_path / "b.html", twin=False).read_text(encoding="utf-8")
     assert '"twin":null' in alone and with_twin.count('"words":"That is all."') == 2
+
+
+def test_what_two_bytes_cannot_hold_travels_in_four():
+    for largest in (1e6, 1e-6):
+        array = np.linspace(-1, 1, 50) * largest
+        sent = assembling.encode(assembling.Half(array))
+        assert sent["dtype"] == "f4" and np.allclose(array_in(sent), array, rtol=1e-3, atol=0)
+
+
+def test_numbers_that_are_not_finite_are_refused_in_a_sentence_that_names_the_view():
+    with pytest.raises(ValueError, match="A demo: its numbers are not all finite.*probe.place."):
+        assembling.dumps({"title": "A demo", "numbers": [float("inf")]})

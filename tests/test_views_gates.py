@@ -1,5 +1,7 @@
 """The gates room: what ResNeSt's gates prefer, what forcing them changes, its splits, and its two kinds of paths."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from netwright.lessons.resnest import force as other_way  # forces gates by exch
 from netwright.lessons.resnest.gates import explained
 from netwright.lessons.splat.attending import SplitAttention as ReadersSplitAttention
 from netwright.nets.resnest import SplitAttention
+from netwright.nets.toy import CONFIGS
 from netwright.probing.capture import hooks_in
 from netwright.probing.golden import golden_picture, golden_state
 from netwright.views.frame import assembling
@@ -495,3 +498,16 @@ def test_an_exported_page_takes_along_what_a_kernel_would_be_asked_for(full, gat
     assert list(page["twin_effects"]) == list(page["effects"])
     assert len(assembling.dumps(large.message())) < 500_000
     assert large.answer({"gates": "twin"})["effects"]["all layers"]
+
+
+def test_pictures_of_another_size_are_compared_with_views_of_themselves():
+    probe = nw.probe(nw.create_model("toy_resnest", pretrained=True), torch.randn(1, 3, 64, 96))
+    view = Gates(probe)
+    assert view.set.inputs.shape[2:] == (64, 96) and view.check()
+    assert view.twin.check()
+
+
+def test_behind_a_group_normalisation_the_local_path_reaches_the_whole_picture():
+    config = dataclasses.replace(CONFIGS["toy_resnest"], norm="group")
+    view = GatePaths(nw.probe(nw.create_model(config), torch.randn(1, 3, 64, 64)))
+    assert view.check() and view.data["box"] == (0, 0, 64, 64)

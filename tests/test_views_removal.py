@@ -259,3 +259,9 @@ def test_a_fresh_league_is_drawn_like_the_recorded_one():
     fresh = League(record)
     assert not fresh.recorded and {row["of"] for row in fresh.rows()} == {6}
     assert fresh.figure().alt == fresh.alt and dumps(fresh.message())
+
+
+def test_checks_hold_where_there_is_nothing_to_remove(probe):
+    """In a picture of one colour all falls are the logits' rounding."""
+    view = Removal(Probe(probe.net, torch.full((3, 64, 64), 0.5)))
+    assert view.check() and abs(view.data["methods"]["occlusion"]["heat"]).max() < 1e-4

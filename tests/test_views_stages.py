@@ -237,7 +237,7 @@ def test_a_plain_sequential_shows_its_maps_and_those_chosen_by_name():
     # The ReLU writes into the convolution's map, which is shown as it was.
     assert np.abs(view.data["maps"]["0"] - net[0](probe.input)[0].detach().numpy()).max() <= 1e-6
     assert view.data["low"]["0"] < 0 == view.data["low"]["1"]
-    assert view.data["groups"]["2"] == Grouping("group", 2) and view.data["picture"] is None
+    assert view.data["groups"]["2"] == Grouping("group", 2) and view.data["picture"].size == (14, 14)
     assert StageBrowser(probe, ["2"]).places == ("2",)
     assert "logits" not in view.badge["text"]  # it has no steps to go on from
     assert assembling.dumps(view.message(twin=True))
@@ -344,3 +344,9 @@ def test_side_by_side_has_its_numbers_in_words_and_a_twin(four):
     assert f"toy_halonet: {name} {p:.0%}" in four.alt and four.figure().png[:4] == b"\x89PNG"
     assert np.abs(four.twin.data["maps"][0][1] - four.data["maps"][0][1]).max() > 0.05
     assert len(four.to_html().encode()) < 500_000
+
+
+def test_maps_whose_squares_overflow_are_shown():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    view = StageBrowser(nw.probe(net, 1e30 * torch.randn(1, 3, 14, 14)))
+    assert view.check() and assembling.dumps(view.message())

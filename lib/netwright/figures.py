@@ -10,6 +10,8 @@ import io
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 # Okabe and Ito's colours, which stay apart in the three common kinds of colour blindness ("Color universal design",
 # 2008). Their yellow is left out: on white it is too faint for a line.
@@ -76,8 +78,21 @@ def show(figure: Figure, alt: str, *, dpi: int | None = None) -> Picture:
     """
     if not alt.strip():
         raise ValueError("A figure needs a description: show(figure, alt='what one sees, in a sentence').")
+    for text in figure.findobj(Text):
+        if not all(map(_is_formula, text.get_text().splitlines())):
+            text.set_parse_math(False)
     buffer = io.BytesIO()
     # Without the version of matplotlib in its metadata the same figure is the same bytes.
     figure.savefig(buffer, format="png", dpi=dpi or "figure", metadata={"Software": None, "Description": alt})
     plt.close(figure)
     return Picture(buffer.getvalue(), alt)
+
+
+def _is_formula(line: str) -> bool:
+    """Whether matplotlib can set what stands between dollars; a class may be called anything, and be no formula."""
+    if line.count("$") > 1:
+        try:
+            MathTextParser("path").parse(line)
+        except ValueError:
+            return False
+    return True

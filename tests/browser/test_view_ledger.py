@@ -207,3 +207,10 @@ def test_groups_show_their_likeness_their_directions_and_their_wires(page_of):
     page.keyboard.press("Shift+ArrowDown")
     assert words(page).startswith("Group 6") and "Output 96 reads inputs 96 to 111" in words(page)
     assert f"at percentile {data['percentile']:g} of 200 random cuts" in page.locator(".nw-body").inner_text()
+
+
+def test_a_class_with_a_long_name_does_not_widen_the_page(page_of):
+    net = nw.create_model("toy_resnext", pretrained=True)
+    net.class_names = tuple(f"{name}{'x' * 240}" for name in net.class_names)  # a folder's name may be so long
+    page = page_of(Ledger(nw.probe(net, nw.ToyWorld("test")[16]["image"])), twin=False)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,5 +1,6 @@
 """The verb `explore`: a page in which a net's answer to a picture can be taken apart. May import every floor below."""
 
+import os
 from pathlib import Path
 
 DEFAULT_MODEL = "resnext50_32x4d"
@@ -31,6 +32,7 @@ def add(commands) -> None:
 
 
 def _explore(options) -> int:
+    from netwright import trained
     from netwright.device import chosen_device
     from netwright.files import replace_file
     from netwright.probing.capture import probe
@@ -39,21 +41,25 @@ def _explore(options) -> int:
     if options.views == "list":
         print("\n".join(OFFERS))
         return 0
-    out = Path(options.out or f"{_stem(options.picture)}-{options.model}.html")
+    # A run's folder says what its net is, whatever --model is left at.
+    model = trained.about(options.weights)["model"] if _is_run(options) else options.model
+    out = Path(options.out or f"{_stem(options.picture)}-{model.replace('/', '-')}.html")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: the folder {out.parent} does not exist.")
-    names = options.views.split(",") if options.views else None
-    target = options.target
-    if target is not None and target.isdecimal():
-        target = int(target)
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out} is a folder: give the page a name in it, such as {out / 'page.html'}.")
+    if not os.access(out.parent, os.W_OK):
+        raise PermissionError(f"--out {out}: the folder {out.parent} may not be written into; choose another.")
+    names = [name.strip() for name in (options.views or "").split(",") if name.strip()]
 
     net = _net(options).eval().to(chosen_device(options.device))
     with probe(net, _picture(options.picture)) as p:
-        views = offered(p, names, target)
+        views = offered(p, names, _target(options.target, p))
         for name, view in views.items():
             print(f"{name:16} {view.badge['text']}", flush=True)
-        top = ", ".join(f"{p.class_names[i]} {p.probabilities[i]:.1%}" for i in p.top(3))
-        replace_file(out, page(views, f"{options.model} looks at {_stem(options.picture)}", top, twin=options.twin))
+        likeliest = [] if p.logits is None else p.top(3)
+        top = ", ".join(f"{p.class_names[i]} {p.probabilities[i]:.1%}" for i in likeliest) or "a net without classes"
+        replace_file(out, page(views, f"{model} looks at {_stem(options.picture)}", top, twin=options.twin))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {top}")
     broken = [name for name, view in views.items() if view.badge["state"] == "fails"]
     if broken:
@@ -64,11 +70,21 @@ def _explore(options) -> int:
 def _net(options):
     from netwright.models import create_model, load_run
 
-    if options.weights and Path(options.weights).is_dir():
+    if _is_run(options):
         return load_run(options.weights)
     if options.weights:
         return create_model(options.model, weights=options.weights)
     return create_model(options.model, pretrained=True)
+
+
+def _target(given: str | None, p) -> int | str | None:
+    """A class by its name, else by its number: folders of classes may be called 1, 2, 3, which are numbered from 0."""
+    named = given is None or p.logits is None or given in p.class_names
+    return int(given) if not named and given.isdecimal() else given
+
+
+def _is_run(options) -> bool:
+    return bool(options.weights) and Path(options.weights).expanduser().is_dir()
 
 
 def _picture(given: str):
@@ -78,7 +94,10 @@ def _picture(given: str):
         number = given.removeprefix("toy:")
         if not number.isdecimal():
             raise ValueError(f"{given}: a picture of the toy world is toy: and a number, such as toy:3.")
-        return ToyWorld("test")[int(number)]["image"]
+        world = ToyWorld("test")
+        if int(number) >= len(world):
+            raise ValueError(f"{given}: the toy world's test split holds toy:0 to toy:{len(world) - 1}.")
+        return world[int(number)]["image"]
     return given
 
 

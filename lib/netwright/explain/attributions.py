@@ -172,11 +172,12 @@ def integrated_gradients(probe: Probe, target: Target = None, *, baseline: str =
 def completeness_gap(probe: Probe, heat: np.ndarray, target: Target = None, *, baseline: str = "blur") -> float:
     """How far the sum of an integrated map is from the rise of the logit, as a share of all it hands out, signs aside.
 
-    Of the rise alone it would say little where much that speaks for a class cancels with what speaks against it.
+    Of the rise alone it would say little where much that speaks for a class cancels with what speaks against it. What
+    is handed out counts as at least a thousandth of the logit: in a picture of one colour it is but rounding.
     """
     start, end = probe.answer(torch.cat([filled(probe.input, baseline), probe.input]))[:, probe.target(target)].tolist()
     off = abs(float(heat.sum(dtype=np.float64)) - (end - start))
-    return off / max(float(np.abs(heat).sum(dtype=np.float64)), 1e-12)
+    return off / max(float(np.abs(heat).sum(dtype=np.float64)), 1e-3 * abs(end), 1e-12)
 
 
 def gradients(probe: Probe, pictures: Tensor, target: Target = None) -> Tensor:

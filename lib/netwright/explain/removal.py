@@ -142,8 +142,8 @@ def remove(
     ends = answers(probe, torch.cat([x, filling])) if ends is None else ends  # all orders begin and end alike
     whole, nothing = ends[:1], ends[1:]
     logits = [nothing if insertion else whole, *answered(probe, pictures), whole if insertion else nothing]
-    logits = torch.cat(logits).double()
-    said = torch.stack((logits.softmax(1)[:, which], logits[:, which])).cpu().numpy()  # (2, 2 + orders * inner points)
+    logits = torch.cat(logits).cpu().double()  # on the CPU, as not every device has float64
+    said = torch.stack((logits.softmax(1)[:, which], logits[:, which])).numpy()  # (2, 2 + orders * inner points)
     inner = said[:, 1:-1].reshape(2, len(orders), len(counts) - 2)
     first, last = (np.broadcast_to(said[:, [at], None], (2, len(orders), 1)) for at in (0, -1))
     probability, logit = np.concatenate([first, inner, last], axis=2)

@@ -1,6 +1,6 @@
 """What one picture does inside a net, and what the net would answer if something inside were different.
 
-Imports twin, models and transforms.
+Imports twin, inference, models and transforms.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from netwright.inference import Optimized
 from netwright.models import class_names, preprocessing_of, transform_for
 from netwright.probing.twin import random_twin, turned
 from netwright.transforms import Transform
@@ -30,7 +31,8 @@ def probe(net: nn.Module, image, *, transform: Transform | None = None) -> "Prob
     image: a path, URL, PIL image, array or tensor (3, height, width) as for `classify`, which goes through
     `transform` (default: that of the net's weights); or a ready input (1, channels, height, width), taken as it is.
     Works with the taught nets, nets that name their parts as these do, and any other module that takes a picture.
-    Raises what opening a picture raises, and ValueError for a net that does not say what its pictures look like.
+    Raises what opening a picture raises, ValueError for a net that does not say what its pictures look like, and
+    ProbeError for an input that the net does not take, for logits that are not finite, and for what `nw.optimize` made.
     """
     return Probe(net, image, transform=transform)
 
@@ -40,14 +42,24 @@ class Probe:
 
     net: left as it was, with its mode, its weights and no hook, after every method and at the end of a ``with``.
     input: (1, channels, height, width), what the net received. logits: (classes,), or None for a net that answers with
-    something else. steps: the parts that follow one another ("stem", "stages.0.0", …, "final_conv", "head"), of which
-    the inputs are kept, so that a change inside one of them runs only what comes after; empty for a net of another
-    make, which is always run whole.
+    something else, such as an embedding. steps: the parts that follow one another ("stem", "stages.0.0", …,
+    "final_conv", "head"), of which the inputs are kept, so that a change inside one of them runs only what comes after;
+    empty for a net without logits or of another make, which is always run whole.
     """
 
     def __init__(self, net: nn.Module, image, *, transform: Transform | None = None):
+        if isinstance(net, Optimized):
+            raise ProbeError(
+                "This net was made by nw.optimize: its layers are folded into one another and it keeps no gradients, "
+                "so there is little to see. Probe the net that it was made from, which answers the same to rounding."
+            )
         self.net = net
         weight = next(net.parameters(), torch.empty(0))
+        if weight.dtype in (torch.float16, torch.bfloat16):
+            raise ProbeError(
+                f"This {type(net).__name__} computes in {weight.dtype}, of which three digits hold, and what a view "
+                "shows is checked to four: probe net.float(), or a copy of it."
+            )
         if isinstance(image, Tensor) and image.ndim == 4:
             if len(image) != 1:
                 raise ValueError(f"A probe looks at one picture, and this batch holds {len(image)}: give batch[:1].")
@@ -61,8 +73,17 @@ class Probe:
         self.steps: tuple[str, ...] = ()
 
         with evaluating(net), torch.no_grad():
-            answer = net(self.input)
-            self.logits = answer[0] if isinstance(answer, Tensor) and answer.ndim == 2 else None
+            try:
+                answer = net(self.input)
+            except RuntimeError as error:
+                raise ProbeError(
+                    f"{type(net).__name__} does not take an input of shape {tuple(self.input.shape)} ({error}): give "
+                    "the probe a ready input of the shape that it takes, (1, channels, height, width)."
+                ) from error
+            classifies = isinstance(answer, Tensor) and answer.ndim == 2 and getattr(net, "num_classes", None) != 0
+            self.logits = answer[0] if classifies else None
+            if classifies and not self.logits.isfinite().all():
+                raise ProbeError(_where_not_finite(net, self.input))
             self._keep_steps()
 
     def __enter__(self) -> Self:
@@ -99,8 +120,17 @@ class Probe:
 
     @cached_property
     def picture(self) -> Image.Image:
-        """The picture as the net received it: resized and cut, its colours put back (8 bits)."""
-        return self.transform.inverse(self.input[0])
+        """The picture as the net received it: resized and cut, its colours put back (8 bits).
+
+        Of a net that does not say how colours become its input, or takes other channels than three: the mean of the
+        channels in grey, from its least value to its largest.
+        """
+        try:
+            return self.transform.inverse(self.input[0])
+        except ValueError:
+            grey = self.input[0].float().mean(0).nan_to_num()
+            grey = (grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-12)
+            return Image.fromarray((grey * 255).round().byte().cpu().numpy()).convert("RGB")
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -118,6 +148,8 @@ class Probe:
 
     def target(self, which: int | str | None = None) -> int:
         """The number of a class: None is the likeliest, a name or a number is that one. Raises ProbeError."""
+        if self.logits is None:
+            raise ProbeError(f"{type(self.net).__name__} gives no logits, so there is no class to explain.")
         if which is None:
             return self.top(1)[0]
         if isinstance(which, str):
@@ -137,7 +169,8 @@ class Probe:
         """What the module `place` ("stages.2.1.middle") put out, or with ">" before its name what went into it.
 
         On the net's device, without history; in the shape that the module gives it, (1, channels, height, width) for a
-        map. A copy: later layers that write in place do not reach it. Raises ProbeError.
+        map. A copy: later layers that write in place do not reach it; of a module that runs more than once, from its
+        last time. Raises ProbeError.
         """
         if place not in self._seen:
             if place.startswith(">") and place[1:] in self._inputs:
@@ -256,7 +289,8 @@ class Probe:
     def gradient(self, place: str, score: Callable[[Tensor], Tensor] | int) -> Tensor:
         """The derivative of a score with respect to what is at `place` ("input" for the picture), in its shape.
 
-        score: a class, for its logit; or a function of the logits (1, classes) to a number.
+        score: a class, for its logit; or a function of the logits (1, classes) to a number. Of a module that runs more
+        than once, the last time is meant, as it is in what `probe[place]` holds.
         """
         pick = score if callable(score) else (lambda logits: logits[0, score])
         if place == "input":
@@ -267,10 +301,10 @@ class Probe:
 
         def through_leaf(out: Tensor, _) -> Tensor:
             leaves.append(out.detach().clone().requires_grad_())
-            return leaves[0] * 1  # what follows may write in place, which a leaf does not allow
+            return leaves[-1] * 1  # what follows may write in place, which a leaf does not allow
 
         value = pick(self.rerun({place: through_leaf}, grad=True))
-        return torch.autograd.grad(value, leaves[0])[0]
+        return torch.autograd.grad(value, leaves[-1])[0]
 
     # Others to compare with ---------------------------------------------------------------------------------------
 
@@ -301,6 +335,27 @@ def _steps(net: nn.Module) -> tuple[str, ...]:
     )
     final = ("final_conv",) if not isinstance(parts.get("final_conv"), nn.Identity | None) else ()
     return ("stem", *blocks, *final, HEAD)
+
+
+def _where_not_finite(net: nn.Module, x: Tensor) -> str:
+    """A sentence that names the first part which puts out NaN or an infinity; the logits hold some."""
+    if not x.isfinite().all():
+        return "The probe's input holds NaN or infinities, and so do the logits: look at how the input is made."
+    found: list[str] = []
+
+    def looking(name: str, module: nn.Module):
+        def look(_, given, out):
+            if isinstance(out, Tensor) and not out.isfinite().all():
+                found.append(name or "the net itself")
+
+        return lambda: module.register_forward_hook(look)
+
+    with hooked([looking(name, module) for name, module in net.named_modules()]):
+        net(x)
+    return (
+        f"The logits of this {type(net).__name__} are not all finite (NaN or infinity), so nothing can be said of "
+        f"them. The first part that puts such numbers out is {found[0]!r}: look at its weights and at what goes in."
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from netwright.views.receptive.field import ReceptiveField
 from netwright.views.view import NotInThisNet, View
 
 # By the words that the command line takes, in the order of a page: what the answer is made of, then what makes it.
-OFFERS: dict[str, Callable[[Probe, int], View]] = {
+OFFERS: dict[str, Callable[[Probe, int | None], View]] = {
     "class-map": lambda probe, target: ClassMap(probe, target),
     "halo": lambda probe, target: HaloExplorer(probe),
     "gates": lambda probe, target: Gates(probe),
@@ -37,7 +37,8 @@ def offered(probe: Probe, names: Sequence[str] | None = None, target: int | str 
     unknown = [name for name in names or () if name not in OFFERS]
     if unknown:
         raise ValueError(f"There is no view called {unknown[0]!r}; there are {', '.join(OFFERS)}.")
-    number = probe.target(target)
+    # A net without logits has views that need none; a class that is asked for is refused there.
+    number = None if target is None and probe.logits is None else probe.target(target)
     views = {}
     for name in names or OFFERS:
         try:

@@ -139,7 +139,7 @@ class Removal(View):
         for name in self.wanted:
             if name not in self._methods:
                 list(self.work(name))  # at once
-        said = self.probe.logits.double()
+        said = self.probe.logits.cpu().double()
         return {
             "target": self.target,
             "class": self.probe.class_names[self.target],
@@ -156,14 +156,9 @@ class Removal(View):
 
     @cached_property
     def _pictures(self) -> tuple[Image.Image, Image.Image]:
-        """The picture as the net received it, and the filling, in 8 bits; of a net that names no colours, in grey."""
-        try:
-            shown = self.probe.picture
-        except ValueError:
-            grey = self.probe.input[0].float().mean(0)
-            grey = (grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-12)
-            shown = Image.fromarray((grey * 255).byte().cpu().numpy()).convert("RGB")
-        pixels = torch.from_numpy(np.array(shown.convert("RGB"))).permute(2, 0, 1)[None].float()
+        """The picture as the net received it, and the filling, in 8 bits."""
+        shown = self.probe.picture
+        pixels = torch.from_numpy(np.array(shown)).permute(2, 0, 1)[None].float()
         filling = removal.filled(pixels, self.fill)[0].permute(1, 2, 0)  # filling is linear, as is taking colours back
         return shown, Image.fromarray(filling.round().clamp(0, 255).byte().numpy())
 
@@ -172,8 +167,8 @@ class Removal(View):
     def identities(self) -> list[Identity]:
         """Curves begin and end at the net's own answers; every order names each cell once; maps add up that claim to."""
         data, probe = self.data, self.probe
-        own = probe.logits.double().softmax(0)[self.target]
-        empty = probe.answer(self.filling).double().softmax(1)[0, self.target]
+        own = probe.logits.cpu().double().softmax(0)[self.target]
+        empty = probe.answer(self.filling).cpu().double().softmax(1)[0, self.target]
         curves = [
             *data["methods"].values(),
             *(it[of] for it in data["controls"].values() for of in ("centre", "random")),
@@ -201,10 +196,13 @@ class Removal(View):
         return found
 
     def _first_step(self, method: dict[str, Any]) -> float:
-        """The fall of the logit when the first cell of the order goes, beside what occlusion says of that cell."""
+        """The fall of the logit when the first cell of the order goes, beside what occlusion says of that cell.
+
+        As a share of the largest logit: where nothing falls, as in a picture of one colour, both are but its rounding.
+        """
         once = removal.swapped(self.probe.input, self.filling, method["order"], 1)
         fall = self.probe.logits[self.target] - removal.answers(self.probe, once)[0, self.target]
-        return relative(method["heat"].max(), float(fall))
+        return abs(float(method["heat"].max()) - float(fall)) / max(float(self.probe.logits.abs().max()), 1e-12)
 
     def areas(self, name: str, kind: str = "deletion") -> tuple[float, np.ndarray, float]:
         """Area under p(class): of a map's order, of the ten random orders (10,), of the order from the centre."""

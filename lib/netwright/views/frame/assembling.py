@@ -30,9 +30,18 @@ DTYPES |= {"uint8": "u1", "int8": "i1", "bool": "u1"}
 
 @dataclass(frozen=True)
 class Half:
-    """An array that travels in two bytes a number: three digits are enough to be looked at."""
+    """An array that travels in two bytes a number: three digits of the largest are enough to be looked at.
+
+    One whose largest number two bytes cannot hold to that, because it is too large or too small, travels in four.
+    """
 
     array: Any
+
+    def numbers(self) -> np.ndarray:
+        array, limits = np.asarray(_numpy(self.array)), np.finfo(np.float16)
+        largest = float(np.abs(array).max(initial=0))
+        fits = largest == 0 or float(limits.smallest_normal) <= largest <= float(limits.max)
+        return array.astype(np.float16 if fits else np.float32)
 
 
 def encode(value: Any) -> Any:
@@ -45,7 +54,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     if isinstance(value, Half):
-        return _array(np.asarray(_numpy(value.array), dtype=np.float16))
+        return _array(value.numbers())
     if isinstance(value, Image.Image):
         return png(value)
     if isinstance(value, np.generic):
@@ -83,7 +92,14 @@ def jpeg(picture: Image.Image) -> str:
 
 def dumps(message: dict[str, Any]) -> str:
     """A message as JSON in which nothing can end a script element. Raises ValueError for infinities and NaN."""
-    text = json.dumps(encode(message), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    plain = encode(message)
+    try:
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise ValueError(
+            f"{message.get('title', 'What was asked')}: its numbers are not all finite (NaN or infinity), and a page "
+            "cannot show these. Find the first part of the net that puts them out: probe[place].isfinite().all()."
+        ) from error
     return text.replace("</", "<\\/").replace("<!--", "<\\u0021--")
 
 

@@ -44,10 +44,10 @@ class Live(anywidget.AnyWidget):
         question = json.loads(change["new"])
         number = question.pop("id")
         try:
-            answered = self._reply(question)
+            answer = assembling.dumps({**self._reply(question), "id": number})
         except Exception as error:  # noqa: BLE001  the reader sees it in the view; a traceback nobody would see
-            answered = {"error": f"{type(error).__name__}: {error}"}
-        self.answer = assembling.dumps({**answered, "id": number})
+            answer = assembling.dumps({"error": f"{type(error).__name__}: {error}", "id": number})
+        self.answer = answer
 
     def _reply(self, question: dict[str, Any]) -> dict[str, Any]:
         if question.get("ask") == "twin":

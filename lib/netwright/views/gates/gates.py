@@ -18,7 +18,7 @@ from netwright.views.gates import parts
 from netwright.views.gates.knowing import knowledge
 from netwright.views.gates.picture import draw_gates
 from netwright.views.gates.picture_set import PictureSet, picture_set
-from netwright.views.view import Identity, View, relative
+from netwright.views.view import Identity, NotInThisNet, View, relative
 
 ALL = "all layers"
 MANY_LAYERS = 8  # above, whole stages are forced beforehand instead of single layers
@@ -33,7 +33,7 @@ class Gates(View):
 
     pictures: what is compared with, a list of pictures or ready inputs (n, 3, h, w); default for a net of the toy
     world ten test pictures of each class, for others five views of its own picture. labels: their class numbers.
-    Raises NotInThisNet for a net without split attention.
+    Raises NotInThisNet for a net without split attention, or without logits.
 
     data: layers, names (L); radix, cardinality, channels (L,); gates and mean_gates, of each layer (radix, channels),
     the latter over the set; set_gates (n, radix, channels); strip and mean_strip (rows, channels), d in [-1/2, 1/2]
@@ -54,6 +54,10 @@ class Gates(View):
     def __init__(self, probe: Probe, pictures=None, labels=None):
         self.probe = probe
         self.layers = parts.split_layers(probe.net)
+        if probe.logits is None:
+            raise NotInThisNet(
+                f"{type(probe.net).__name__} gives no logits that other gates could change; SplitBrowser needs none."
+            )
         self.set: PictureSet = picture_set(probe, pictures, labels)
         self.title = "What the gates prefer"
         self._of_twin = False

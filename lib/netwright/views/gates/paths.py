@@ -112,7 +112,7 @@ class GatePaths(View):
             score = (self._features[:, :, at[0], at[1]] * self._v.repeat(2, 1)).sum()
             gradient = torch.autograd.grad(score, self._leaf, retain_graph=True)[0]  # (2 n, 3, H, W)
             whole, local = gradient[:n], gradient[n:]
-            energies = torch.stack([_energy(it) for it in (whole, local, whole - local)]).double().cpu().numpy()
+            energies = torch.stack([_energy(it) for it in (whole, local, whole - local)]).cpu().double().numpy()
             box = local_box(self.probe.net, self.block, at, self._leaf.shape[2:])
             beyond = np.ones(energies.shape[1:], dtype=bool)
             beyond[box[0] : box[2], box[1] : box[3]] = False
@@ -208,17 +208,13 @@ class GatePaths(View):
         }
 
     def payload(self, *, places=None) -> dict[str, Any]:
-        try:
-            picture = self.probe.picture
-        except ValueError:
-            picture = None
         return {
             "block": self.block,
             "map": list(self.map),
             "size": list(self._leaf.shape[2:]),
             "at": list(self.at),
             "places": [self._sent(at) for at in (places or [self.at])],
-            "picture": picture,
+            "picture": self.probe.picture,
             "projections": self.projections,
         }
 
@@ -245,11 +241,14 @@ def local_box(net: nn.Module, block: str, at: tuple[int, int], size) -> tuple[in
     Worked back from the place through kernels, strides, paddings and dilations of all convolutions and pools, in the
     order in which they stand in the net; beside it the shortcut of every block, and the wider of both counts. What
     works on the pooled map, fc1 and fc2 of a split attention, is left out: it is the gate path. Cut at the picture's
-    edges. Holds for a net whose parts stand in the order in which they are run, with shortcuts called "shortcut".
+    edges. A group normalisation reads the whole map, and so does all behind it. Holds for a net whose parts stand in
+    the order in which they are run, with shortcuts called "shortcut".
     """
     gates = {part for layer in parts.split_layers(net) for part in (layer.module.fc1, layer.module.fc2)}
     names = [name for name, _ in net.named_modules()]
     last = max(i for i, name in enumerate(names) if name == block or name.startswith(f"{block}."))
+    if any(isinstance(module, nn.GroupNorm) for module in list(net.modules())[: last + 1]):
+        return 0, 0, *size
     blocks = {name.rsplit(".", 1)[0] for name in names if name.endswith(".shortcut")}
     windows = [
         (next((it for it in blocks if name.startswith(f"{it}.")), None), name, module)

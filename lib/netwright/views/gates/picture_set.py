@@ -51,7 +51,8 @@ def picture_set(probe: Probe, pictures=None, labels=None) -> PictureSet:
         return pictures
     if pictures is not None:
         return _given(probe, pictures, labels)
-    if probe.logits is not None and probe.class_names == ToyWorld.classes:
+    knows_toys = probe.logits is not None and probe.class_names == ToyWorld.classes
+    if knows_toys and probe.input.shape[1:] == (3, *probe.transform.input_size):
         return _toys(probe)
     return _views(probe)
 

@@ -148,14 +148,8 @@ class SplitBrowser(View):
             "reads": data["reads"][:kept],
             "reach": float(max(everything)),
             "blocks": [layer.name for layer in self.layers],
-            "picture": self._picture(),
+            "picture": self.probe.picture,
         }
-
-    def _picture(self):
-        try:
-            return self.probe.picture
-        except ValueError:  # a net that does not say how its pictures were normalised
-            return None
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """{"block": name}: the payload of another layer."""

@@ -298,8 +298,9 @@ def _groups_of(probe: Probe, block: str):
 
 
 def _pictures(net: nn.Module, probe: Probe | None) -> Tensor:
-    """A fixed set: of the toy world for a toy net, else crops and reflections of the probe's picture."""
-    if getattr(net, "config", None) in TOYS.values():
+    """A fixed set: of the toy world for a toy net that takes its colours, else crops and reflections of the picture."""
+    in_colour = probe is None or probe.input.shape[1] == 3
+    if in_colour and getattr(net, "config", None) in TOYS.values():
         world, transform = ToyWorld("test"), transform_for(net)
         return torch.stack([transform(world[i]["image"]) for i in range(TOY_PICTURES)])
     if probe is None:

@@ -42,6 +42,8 @@ class Summing:
     """A block's terms and what they add to the logits. `Ledger` shows it, and says what the arguments are."""
 
     def __init__(self, probe: Probe, block: str | None = None, target: int | str | None = None, *, dataset_mean=None):
+        if probe.logits is None:
+            raise NotInThisNet(f"{type(probe.net).__name__} gives no logits; a ledger needs a net that classifies.")
         self.probe = probe
         self.block = block or last_block(probe)
         if self.block not in probe.steps or not self.block.startswith("stages."):

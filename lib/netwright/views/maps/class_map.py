@@ -55,13 +55,14 @@ class ClassMap(View):
         if self.against == self.target:
             raise ValueError(f"{self._name(self.target)!r} against itself is zero everywhere: choose another class.")
         linear = probe.net.get_submodule(self.head.linear)
-        # Sums in double precision: what is left over is then the net's own rounding, not ours.
-        features = self.head.features.double()  # (channels, height, width)
-        weight, bias = linear.weight.detach().double(), linear.bias
+        # Sums in double precision, on the CPU as not every device has it: what is left over is then the net's own
+        # rounding, not ours.
+        features = self.head.features.cpu().double()  # (channels, height, width)
+        weight, bias = linear.weight.detach().cpu().double(), linear.bias
         maps = torch.einsum("ck,khw->chw", weight, features) / features[0].numel()
-        self.maps = maps.cpu().numpy()  # (classes, height, width)
-        self.bias = np.zeros(len(self.maps)) if bias is None else bias.detach().double().cpu().numpy()
-        self.logits = probe.logits.double().cpu().numpy()
+        self.maps = maps.numpy()  # (classes, height, width)
+        self.bias = np.zeros(len(self.maps)) if bias is None else bias.detach().cpu().double().numpy()
+        self.logits = probe.logits.cpu().double().numpy()
 
     def _name(self, number: int) -> str:
         return self.probe.class_names[number]

@@ -58,7 +58,7 @@ class SideBySide(View):
                 [None if it is None else of[it].shape[1] for it in row] for of, row in zip(seen, places, strict=True)
             ],
             "top": [[(p.class_names[i], float(p.probabilities[i])) for i in p.top(5)] for p in self.probes],
-            "pictures": [_picture(probe) for probe in self.probes],
+            "pictures": [probe.picture for probe in self.probes],
         }
 
     def identities(self) -> list[Identity]:
@@ -72,7 +72,7 @@ class SideBySide(View):
                 independent = one_whole_pass(probe, [place for place in places if place is not None])
                 theirs = [_rms(torch.from_numpy(it).unsqueeze(0)) for it in independent.values()]
             errors += [relative(m, t) for m, t in zip(mine, theirs, strict=True)]
-            logits = probe.answer(probe.input)[0].double().cpu().numpy()
+            logits = probe.answer(probe.input)[0].cpu().double().numpy()
             exponentials = np.exp(logits - logits.max())
             expected = np.sort(exponentials / exponentials.sum())[::-1][: len(top)]
             softmax.append(relative([p for _, p in top], expected))
@@ -155,10 +155,3 @@ def _rms(maps: torch.Tensor) -> np.ndarray:
 def _different(names: list[str]) -> list[str]:
     """Two nets of one make are told apart by their place."""
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
-
-
-def _picture(probe: Probe):
-    try:
-        return probe.picture
-    except ValueError:
-        return None

@@ -71,15 +71,7 @@ class StageBrowser(View):
         seen = {place: self._look(place) for place in self.places}
         columns = ("maps", "mean", "energy", "dead", "groups", "low", "high")
         by_place = {column: {place: it[column] for place, it in seen.items()} for column in columns}
-        return {"picture": self._picture, "places": list(self.places), **by_place}
-
-    @property
-    def _picture(self):
-        """What the net received, or None for a net that does not say how a picture becomes its input."""
-        try:
-            return self.probe.picture
-        except ValueError:
-            return None
+        return {"picture": self.probe.picture, "places": list(self.places), **by_place}
 
     def _look(self, place: str) -> dict[str, Any]:
         if place not in self._seen:
@@ -198,7 +190,7 @@ class StageBrowser(View):
         """What the browser needs of a place, with the channels `shown`."""
         it = self._look(place)
         block, part = _block_and_part(self.probe, place)
-        rms = np.sqrt(np.square(it["maps"]).mean(0)) if not part else None
+        rms = np.sqrt(np.square(it["maps"], dtype=np.float64).mean(0)) if not part else None
         return {
             "name": place,
             "block": block,

@@ -276,7 +276,7 @@ def vectors_of(net: nn.Module, inputs: Tensor) -> tuple[np.ndarray, float | None
             if layer is not None:
                 errors.append(relative(layer(vectors), out))
             read.clear()
-            found.append(vectors.double().cpu().numpy())
+            found.append(vectors.cpu().double().numpy())
     return np.concatenate(found), max(errors) if errors else None
 
 

@@ -146,7 +146,7 @@ class ReceptiveField(View):
             slope = torch.autograd.grad(score, leaf, retain_graph=True)[
                 0
             ]  # (draws x pictures, channels, height, width)
-            total += slope.double().square().sum((0, 1)).cpu()
+            total += slope.cpu().double().square().sum((0, 1))
         return (total / (len(rounds) * len(leaf))).numpy()
 
     def _binned(self, energy: np.ndarray) -> np.ndarray:
