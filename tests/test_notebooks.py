@@ -191,6 +191,7 @@ def displayed(**data):
             nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell() for _ in range(41)]),
             "41 cells, more than 40",
         ),
+        (executed(displayed(plain="x" * 3_000_000)), "it is 3.0 MB, more than 3"),
     ],
 )
 def test_a_defect_is_named(notebook, complaint):

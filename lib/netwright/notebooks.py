@@ -18,6 +18,7 @@ from netwright.files import replace_file
 ROOT = Path(__file__).resolve().parents[2]
 MOST_CELLS = 40
 MOST_SECONDS = 90
+MOST_BYTES = 3_000_000  # of a built notebook: more is slow to open, and everyone who clones carries it
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -213,9 +214,14 @@ def differences(source: Path) -> list[str]:
 
 def defects(notebook) -> list[str]:
     """What breaks the house rules in an executed notebook, as sentences; empty when it keeps them all."""
+    import nbformat
+
     found = []
     if len(notebook.cells) > MOST_CELLS:
         found.append(f"it has {len(notebook.cells)} cells, more than {MOST_CELLS}.")
+    size = len(nbformat.writes(notebook).encode())
+    if size > MOST_BYTES:
+        found.append(f"it is {size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f}.")
     counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
     if counts != list(range(1, len(counts) + 1)):
         found.append(f"its code cells were not each executed once in order: {counts}.")

@@ -442,7 +442,7 @@ truth = how_many[0] if share < 0.25 else how_many[1] if share < 0.75 else how_ma
 words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
 display(reveal("features.nearest", truth, f"Of the same class among the 5 nearest: {words}; by lot {1 / 20:.0%}."))
 
-Neighbours(net, toys[:120], labels=labels[:120].tolist(), class_names=probe.class_names, k=5)
+Neighbours(net, toys[:60], labels=labels[:60].tolist(), class_names=probe.class_names, k=5)
 
 # %% [markdown]
 # The random net does no better than the pixels: what makes two flowers alike for a net was learnt. In the view,

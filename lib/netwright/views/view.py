@@ -16,6 +16,8 @@ from netwright.figures import Picture
 from netwright.files import replace_file
 from netwright.views.frame import assembling
 
+TWIN_FITS = 200_000  # characters of a page in a saved notebook: a larger one leaves its twin to the kernel
+
 
 class CheckFailed(AssertionError):
     """The identity of a view does not hold for this net: what is drawn is not what the net computes."""
@@ -162,14 +164,17 @@ class View(ABC):
         return widget(self)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        still = self.figure()._repr_mimebundle_()
+        figure = self.figure()
         if self.script is None:
-            badge = assembling.badge_html(self.badge)
-            return {"text/html": f"{badge}{still['text/html']}", "text/plain": self.alt}
+            still = figure._repr_mimebundle_()["text/html"]
+            return {"text/html": f"{assembling.badge_html(self.badge)}{still}", "text/plain": self.alt}
         bundle = self.live._repr_mimebundle_() or {}
         data = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        frame = assembling.frame(self.title, self.to_html(twin=not self.asks), self.height, still["text/html"])
-        return data | {"text/html": frame, "text/plain": self.alt}
+        page = self.to_html(twin=False)
+        if not self.asks and len(page) < TWIN_FITS:
+            page = self.to_html()
+        still = figure.in_few_colours()._repr_mimebundle_()["text/html"]
+        return data | {"text/html": assembling.frame(self.title, page, self.height, still), "text/plain": self.alt}
 
 
 def _array(value):

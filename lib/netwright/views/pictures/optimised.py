@@ -116,7 +116,7 @@ class OptimisedFeatures(View):
                     axis.set_xticks([])
                     axis.set_yticks([])
             axes[row][0].set_ylabel(place, fontsize=9)
-        return figures.show(figure, self.alt)
+        return figures.show(figure, self.alt, dpi=80)  # pictures of noise, which take many bytes
 
     def payload(self) -> dict[str, Any]:
         data = self.data
