@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from answers import judging
 from netwright import notebooks
 from netwright.explain import scores
-from netwright.lessons import attention, check
+from netwright.lessons import attention
 from netwright.lessons.attention import (
     crediting,
     experiments,
@@ -40,18 +41,7 @@ from netwright.views.view import CheckFailed
 CHECKS = {each.id.removeprefix("attention."): each for each in attention.CHECKS}
 
 
-def passes(name, theirs):
-    outcome = check(f"attention.{name}", theirs)
-    assert outcome.status == "passed", outcome
-    return True
-
-
-def refused(name, theirs):
-    """It fails, and as none of the known mistakes: the check itself finds it."""
-    outcome = check(f"attention.{name}", theirs)
-    assert outcome.status in ("failed", "crashed"), outcome
-    assert outcome.mistake is None, outcome
-    return True
+passes, refused = judging("attention")
 
 
 # Correct answers, written otherwise -------------------------------------------------------------------------------
